@@ -1,0 +1,116 @@
+"""Keys and certificates as files: never half written, never readable by others for a moment."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from certctl.issuance.issuer import IssuerError
+
+SECRET = 0o600
+PUBLIC = 0o644
+OTHERS = 0o007  # a group is the operator's decision: ssl-cert on Debian, fsGroup on Kubernetes
+MIN_RSA_BITS = 2048
+LOCK = "ca.lock"
+
+SigningKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Make the directory (0700) if need be, and keep other processes from writing keys into it meanwhile."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, SECRET)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)  # and with it goes the lock, as it does when the process dies
+
+
+@contextmanager
+def reporting(directory: Path) -> Iterator[None]:
+    """Turn what the operating system refuses into an IssuerError."""
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or directory
+        raise IssuerError(
+            f"{where}: {error.strerror}; the server's user must be able to read and write {directory}"
+        ) from error
+
+
+def write(path: Path, content: bytes, mode: int) -> None:
+    """Put a file there whole or not at all, also across a crash; only under the directory's lock."""
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.unlink(missing_ok=True)  # what a crash left
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(temporary, flags, mode), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def key_pem(key: SigningKey) -> bytes:
+    """Return a private key as unencrypted PKCS #8."""
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def secret(path: Path) -> bool:
+    """Whether nobody but the owner and the group can touch a file."""
+    return not path.stat().st_mode & OTHERS
+
+
+def read_key(path: Path) -> SigningKey:
+    """Return the CA key of a PEM file; raise IssuerError if it is none, or if others may read it."""
+    content = _read(path)
+    if not secret(path):
+        raise IssuerError(f"{path}: this key is open to other users of the machine; run: chmod 600 {path}")
+    try:
+        key = load_pem_private_key(content, password=None)
+    except TypeError:
+        raise IssuerError(f"{path}: the key is encrypted; write it without a passphrase") from None
+    except Exception:  # malformed ASN.1 has many exceptions
+        raise IssuerError(f"{path}: this is not a private key in PEM; put back the CA's key") from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
+        raise IssuerError(f"{path}: a CA key is EC or RSA; make the CA with one of these")
+    if isinstance(key, rsa.RSAPrivateKey) and key.key_size < MIN_RSA_BITS:
+        raise IssuerError(f"{path}: an RSA key of a CA has {MIN_RSA_BITS} bits or more; make a new CA")
+    return key
+
+
+def read_certificates(path: Path) -> list[x509.Certificate]:
+    """Return the certificates of a PEM file, one at least, as they stand there; raise IssuerError."""
+    try:
+        return x509.load_pem_x509_certificates(_read(path))
+    except IssuerError:
+        raise
+    except Exception:
+        raise IssuerError(f"{path}: this is no certificate in PEM; put back the CA's certificate") from None
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise IssuerError(f"{path}: the file is missing; put it back, or name the right one") from None
+    except OSError as error:
+        raise IssuerError(f"{path}: {error.strerror}; let the server's user read it") from error

@@ -1,0 +1,78 @@
+"""The seam between the registration authority and whatever signs: a key in a file, or a signer far away."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Protocol
+
+import attrs
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+
+from certctl.acme.identifiers import Identifier
+
+INTERNAL_ISSUER_ID = "iss-internal-ca"  # exists after the first start
+
+
+class IssuerError(Exception):
+    """A certification authority that cannot be opened; one sentence with the file and the remedy."""
+
+
+class IssuerUnavailable(Exception):
+    """The signer cannot sign now; the same template may be handed to it again later."""
+
+
+class TemplateError(ValueError):
+    """A template that this issuer must not sign; trying again changes nothing."""
+
+
+@attrs.frozen(kw_only=True)
+class Template:
+    """What order and profile decide about a certificate; of the CSR it has the key and nothing else."""
+
+    names: tuple[Identifier, ...]  # of the subject alternative name, in this order
+    common_name: str | None  # kept only if it is one of the DNS names and short enough
+    public_key: CertificatePublicKeyTypes
+    not_before: datetime  # aware, UTC; a certificate has whole seconds
+    not_after: datetime  # inclusive (RFC 5280 section 4.1.2.5)
+    extended_key_usages: tuple[str, ...] = ("serverAuth",)  # names as in RFC 5280, or dotted OIDs
+    must_staple: bool = False  # RFC 7633
+
+
+@attrs.frozen
+class Issued:
+    """A certificate that an issuer signed."""
+
+    serial: str  # lower-case hex without leading zeros
+    der: bytes
+    not_before: datetime
+    not_after: datetime
+
+
+class Issuer(Protocol):
+    """Signs templates under one issuing certificate.
+
+    ``sign`` puts exactly the template's names, key, validity and usages into a certificate of a fresh serial,
+    and writes nothing itself: what it returns is stored by the caller or lost. It raises TemplateError for
+    what it must not sign (past ``expires_at``, say) and IssuerUnavailable if it cannot sign now. A local key
+    answers at once, a remote signer may take minutes; the caller keeps no transaction open meanwhile. Two
+    calls give two certificates.
+    """
+
+    @property
+    def id(self) -> str:
+        """The issuer's id: ``iss-...``."""
+
+    @property
+    def chain(self) -> tuple[bytes, ...]:
+        """The DER of the issuing CA, then of those above it, without the root; never empty."""
+
+    @property
+    def root(self) -> bytes | None:
+        """The DER of the root that may follow ``chain``; None if unknown, or if the chain ends in it."""
+
+    @property
+    def expires_at(self) -> datetime:
+        """When the first certificate of chain and root ends; no certificate may outlive it."""
+
+    async def sign(self, template: Template) -> Issued:
+        """Return the certificate for a template; raise TemplateError or IssuerUnavailable."""
