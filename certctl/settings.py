@@ -1,0 +1,313 @@
+"""Every setting of certctl, declared once: name, kind, default, sentence.
+
+The field ``acme_server_nonce_ttl`` is the variable ``CERTCTL_ACME_SERVER_NONCE_TTL``. Reader, errors,
+documentation and sample file all come from the declarations in ``Settings``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from certctl import settings_parsing as kinds
+from certctl import settings_sources as sources
+from certctl.acme.objects import AuthMode
+from certctl.settings_declaration import Section, Setting, shown
+from certctl.settings_parsing import comma_list, duration, integer, one_of, optional
+from certctl.settings_sources import PREFIX, SETTINGS_FILE, SettingsError
+
+__all__ = ["AuthMode", "AuthType", "LogFormat", "LogLevel", "Settings", "SettingsError", "declared"]
+
+MILLISECOND = timedelta(milliseconds=1)
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+YEAR = timedelta(days=365)
+COUNT = integer(0, 1_000_000)
+CONCURRENCY = integer(1, 1000)
+
+
+class AuthType(StrEnum):
+    """How callers of the REST API show who they are."""
+
+    API_KEY = "api-key"
+    NONE = "none"
+
+
+class LogLevel(StrEnum):
+    """The least severe event that is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARN = "warn"
+    ERROR = "error"
+    CRITICAL = "critical"
+
+
+class LogFormat(StrEnum):
+    """How an event is written."""
+
+    JSON = "json"
+    TEXT = "text"
+
+
+SERVER = Section("Server")
+DATABASE = Section("Database")
+CA = Section("Certification authority")
+ACME = Section("ACME")
+AUTH = Section("REST API keys")
+LOG = Section("Log")
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """The settings of one server, read and checked. Made by ``load``; tests may construct it."""
+
+    server_host: str = SERVER.setting(
+        kinds.LISTENING_ADDRESS, "127.0.0.1", "The address that the server listens on."
+    )
+    server_port: int = SERVER.setting(kinds.PORT, 8443, "The TCP port that the server listens on.")
+    server_external_url: str | None = SERVER.setting(
+        optional(kinds.ORIGIN),
+        None,
+        "The server as its clients reach it: the beginning of all URLs that it hands out. If empty, the Host "
+        "header of the request takes its place, provided that it is one of the names the server answers to.",
+    )
+    server_tls_cert_path: Path | None = SERVER.setting(
+        optional(kinds.PATH),
+        None,
+        "The server's own certificate and its chain (PEM), read again on SIGHUP. If empty, the server makes "
+        "its own with the internal CA and renews it.",
+    )
+    server_tls_key_path: Path | None = SERVER.setting(
+        optional(kinds.PATH), None, "The private key of that certificate (PEM); both are set or neither."
+    )
+    server_tls_names: tuple[str, ...] = SERVER.setting(
+        comma_list(kinds.NAME_OR_ADDRESS),
+        (),
+        "Names and addresses in the server's self-made certificate beside localhost and the host's name.",
+    )
+    server_workers: int = SERVER.setting(
+        integer(1, 64), 1, "The number of processes that answer requests.", in_force=False
+    )
+    state_dir: Path = SERVER.setting(
+        kinds.PATH,
+        Path("/var/lib/certctl"),
+        "The directory for all that the server keeps: the SQLite file, the CA's keys, the generated API key.",
+        default_words="systemd's `STATE_DIRECTORY`, else the platform's data directory",
+    )
+
+    database_url: str | None = DATABASE.setting(
+        optional(kinds.DATABASE_URL),
+        None,
+        "The database. If empty, the file `certctl.sqlite` in the state directory; `sqlite:///path` is "
+        "another file (four slashes begin an absolute path).",
+        secret=True,
+    )
+    database_max_conns: int = DATABASE.setting(
+        integer(1, 1000), 25, "The most connections to a database server.", in_force=False
+    )
+
+    ca_cert_path: Path | None = CA.setting(
+        optional(kinds.PATH),
+        None,
+        "The certificate of an issuing CA under a root of your own, and its chain (PEM). If empty, the first "
+        "start makes a root and an issuing CA.",
+    )
+    ca_key_path: Path | None = CA.setting(
+        optional(kinds.PATH), None, "The private key of that CA (PEM); both are set or neither."
+    )
+    ca_common_name: str = CA.setting(
+        kinds.COMMON_NAME, "certctl issuing CA", "The name of the issuing CA that the first start makes."
+    )
+    ca_root_common_name: str = CA.setting(
+        kinds.COMMON_NAME, "certctl root CA", "The name of the root that the first start makes."
+    )
+
+    acme_server_enabled: bool = ACME.setting(
+        kinds.BOOLEAN, False, "Whether there is an ACME server; if not, its URLs are 404."
+    )
+    acme_server_default_auth_mode: AuthMode = ACME.setting(
+        one_of(AuthMode), AuthMode.TRUST_AUTHENTICATED, "The mode of a profile that names none."
+    )
+    acme_server_default_profile_id: str | None = ACME.setting(
+        optional(kinds.PROFILE_ID),
+        None,
+        "The profile that the short URLs under `/acme/` stand for. If empty, they answer 403 "
+        "`userActionRequired`.",
+    )
+    acme_server_nonce_ttl: timedelta = ACME.setting(
+        duration(MILLISECOND, DAY), 5 * MINUTE, "How long a nonce may wait to be used."
+    )
+    acme_server_order_ttl: timedelta = ACME.setting(
+        duration(MILLISECOND, YEAR), DAY, "How long an order may take to become a certificate."
+    )
+    acme_server_authz_ttl: timedelta = ACME.setting(
+        duration(MILLISECOND, YEAR), DAY, "How long an authorization may be pending, and then be used."
+    )
+    acme_server_gc_interval: timedelta = ACME.setting(
+        duration(100 * MILLISECOND, DAY), MINUTE, "How often what has expired is swept up."
+    )
+    acme_server_max_identifiers: int = ACME.setting(
+        CONCURRENCY, 100, "The most names and addresses that one order may have."
+    )
+    acme_server_tos_url: str | None = ACME.setting(
+        optional(kinds.WEB_URL), None, "The terms of service that a new account must agree to."
+    )
+    acme_server_website: str | None = ACME.setting(
+        optional(kinds.WEB_URL), None, "A page about this CA for people, listed in the directory."
+    )
+    acme_server_caa_identities: tuple[str, ...] = ACME.setting(
+        comma_list(kinds.DNS_NAME),
+        (),
+        "The names that stand for this CA in CAA records, listed in the directory.",
+    )
+    acme_server_eab_required: bool = ACME.setting(
+        kinds.BOOLEAN,
+        False,
+        "Whether a new account must be bound to an external account (RFC 8555 section 7.3.4).",
+    )
+    acme_server_http01_concurrency: int = ACME.setting(
+        CONCURRENCY, 10, "The most http-01 challenges that are validated at the same time."
+    )
+    acme_server_dns01_concurrency: int = ACME.setting(
+        CONCURRENCY, 10, "The most dns-01 challenges that are validated at the same time."
+    )
+    acme_server_tlsalpn01_concurrency: int = ACME.setting(
+        CONCURRENCY, 10, "The most tls-alpn-01 challenges that are validated at the same time."
+    )
+    acme_server_http01_port: int = ACME.setting(
+        kinds.PORT,
+        80,
+        "The port that http-01 dials; another than 80 is for laboratories (RFC 8555 section 8.3).",
+    )
+    acme_server_tlsalpn01_port: int = ACME.setting(
+        kinds.PORT,
+        443,
+        "The port that tls-alpn-01 dials; another than 443 is for laboratories (RFC 8737 section 3).",
+    )
+    acme_server_dns01_resolver: tuple[kinds.SocketAddress, ...] = ACME.setting(
+        comma_list(kinds.RESOLVER), (("8.8.8.8", 53),), "The DNS resolvers that validation asks."
+    )
+    acme_server_egress_allow: tuple[kinds.IPNetwork, ...] = ACME.setting(
+        comma_list(kinds.NETWORK),
+        (),
+        "Networks that validation may dial although it would not by itself, such as 127.0.0.0/8 in a test.",
+    )
+    acme_server_egress_deny: tuple[kinds.IPNetwork, ...] = ACME.setting(
+        comma_list(kinds.NETWORK),
+        (),
+        "Networks that validation never dials, even where they are also allowed.",
+    )
+    acme_server_ari_enabled: bool = ACME.setting(
+        kinds.BOOLEAN, True, "Whether clients are told when to renew (RFC 9773).", in_force=False
+    )
+    acme_server_ari_poll_interval: timedelta = ACME.setting(
+        duration(MINUTE, YEAR), 6 * HOUR, "How long a client waits before it asks that again.", in_force=False
+    )
+    acme_server_rate_limit_orders_per_hour: int = ACME.setting(
+        COUNT, 100, "The most orders of an account in an hour; 0 is no limit.", in_force=False
+    )
+    acme_server_rate_limit_concurrent_orders: int = ACME.setting(
+        COUNT, 5, "The most unfinished orders of an account; 0 is no limit.", in_force=False
+    )
+    acme_server_rate_limit_key_change_per_hour: int = ACME.setting(
+        COUNT, 5, "The most key changes of an account in an hour; 0 is no limit.", in_force=False
+    )
+    acme_server_rate_limit_challenge_responds_per_hour: int = ACME.setting(
+        COUNT, 60, "The most answers to a challenge in an hour; 0 is no limit.", in_force=False
+    )
+
+    auth_type: AuthType = AUTH.setting(
+        one_of(AuthType), AuthType.API_KEY, "How callers of the REST API show who they are.", in_force=False
+    )
+    auth_secret: tuple[str, ...] = AUTH.setting(
+        comma_list(kinds.API_KEY), (), "API keys with all rights.", in_force=False, secret=True
+    )
+    api_keys_named: tuple[str, ...] = AUTH.setting(
+        comma_list(kinds.NAMED_API_KEY),
+        (),
+        "API keys with names, which the audit log shows; `admin` gives all rights.",
+        in_force=False,
+        secret=True,
+    )
+
+    log_level: LogLevel = LOG.setting(
+        one_of(LogLevel), LogLevel.INFO, "The least severe event that is logged."
+    )
+    log_format: LogFormat = LOG.setting(
+        one_of(LogFormat), LogFormat.JSON, "One JSON object or one line of text for each event."
+    )
+
+    warnings: tuple[str, ...] = ()  # sentences for the log; the one field that is not a setting
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str], file: Path | None = None) -> Settings:
+        """Return the settings of ``environ`` and, where that has none, of the file.
+
+        ``file`` counts before CERTCTL_SETTINGS_FILE. A variable that is set to nothing has its default.
+        Raises SettingsError, whose text is one sentence for the operator.
+        """
+        known = declared()
+        texts: dict[str, str] = {}
+        file = file or (Path(environ[SETTINGS_FILE]) if environ.get(SETTINGS_FILE) else None)
+        if file is not None:
+            texts = sources.read_settings_file(file)
+            sources.refuse_unknown(texts, known, file)
+        urls = [variable for variable, setting in known.items() if setting.kind.is_url]
+        from_environment, warnings = sources.split_environment(environ, known, urls)
+        texts.update(from_environment)
+
+        values: dict[str, Any] = {"state_dir": sources.default_state_dir(environ)}
+        for variable, setting in known.items():
+            text = texts.get(variable, "").strip()
+            if text:
+                values[field_name(variable)] = setting.read(variable, text)
+        return cls(**values, warnings=(*warnings, *_idle(values)))
+
+    def __attrs_post_init__(self) -> None:
+        """Raise SettingsError for values that exclude each other."""
+        for one, other in (("server_tls_cert_path", "server_tls_key_path"), ("ca_cert_path", "ca_key_path")):
+            for given, missing in ((one, other), (other, one)):
+                if getattr(self, given) is not None and getattr(self, missing) is None:
+                    raise SettingsError(
+                        f"{variable_name(given)} is {shown(str(getattr(self, given)))}, but "
+                        f"{variable_name(missing)} is empty: both must be set, or neither."
+                    )
+
+    @property
+    def sqlite_path(self) -> Path:
+        """Where the SQLite database lies."""
+        if self.database_url is None:
+            return self.state_dir / "certctl.sqlite"
+        return Path(self.database_url.removeprefix(kinds.SQLITE_SCHEME))
+
+
+def _idle(values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a sentence for each setting that was changed, but that nothing acts on yet."""
+    for variable, setting in declared().items():
+        if not setting.in_force and values.get(field_name(variable), setting.default) != setting.default:
+            yield f"{variable} is set, but this version does not act on it yet."
+
+
+def variable_name(field: str) -> str:
+    """Return the name of the variable that sets a field of Settings."""
+    return PREFIX + field.upper()
+
+
+def field_name(variable: str) -> str:
+    """Return the name of the field of Settings that a variable sets."""
+    return variable.removeprefix(PREFIX).lower()
+
+
+@cache
+def declared() -> Mapping[str, Setting]:
+    """Return all settings by the names of their variables, in the order of their declaration."""
+    fields = attrs.fields(Settings)
+    return {variable_name(each.name): each.metadata[Setting] for each in fields if Setting in each.metadata}
