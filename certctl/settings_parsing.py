@@ -80,11 +80,15 @@ def one_of(values: type[E]) -> Kind[E]:
     """Return the kind whose values are the members of an enumeration, in any case of letters."""
     names = [member.value for member in values]
     return Kind(
-        name=" or ".join(f"`{name}`" for name in names),
-        allowed=", ".join(names[:-1]) + " or " + names[-1],
+        name=_alternatives([f"`{name}`" for name in names]),
+        allowed=_alternatives(names),
         parse=lambda text: values(text.lower()),
         render=lambda value: value.value,
     )
+
+
+def _alternatives(names: list[str]) -> str:
+    return ", ".join(names[:-1]) + " or " + names[-1]
 
 
 def integer(minimum: int, maximum: int) -> Kind[int]:
