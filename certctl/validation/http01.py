@@ -1,0 +1,332 @@
+"""http-01 (RFC 8555 section 8.3): a GET that no name, address or redirect can turn on the network behind the
+server.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from typing import Any
+from urllib.parse import urljoin
+
+import attrs
+from OpenSSL import SSL
+from treq.client import HTTPClient
+from twisted.internet import error
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import wrapClientTLS
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.web.client import Agent, PartialDownloadError, ResponseDone, ResponseFailed
+from twisted.web.http import PotentialDataLoss
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResponse
+from zope.interface import implementer
+
+from certctl import __version__
+from certctl.acme.challenges import MAX_KEY_AUTHORIZATION, http01_path
+from certctl.acme.identifiers import Identifier, IdentifierError, IdentifierType, dns_name, ip_address
+from certctl.acme.problems import Problem, ProblemType
+from certctl.validation.attempt import Attempt, Evidence, Limits, Transient, printable, within
+from certctl.validation.wire import Creator, Dialler, Wire, tls_context
+
+MAX_REDIRECTS = 10  # what the public CAs follow
+MAX_URL = 2048  # characters of a redirect's target
+REDIRECTS = frozenset({301, 302, 303, 307, 308})  # RFC 9110 section 15.4, those that name one place to go to
+USER_AGENT = f"certctl-validator/{__version__} (+https://www.rfc-editor.org/rfc/rfc8555#section-8.3)"
+
+_URL = re.compile(
+    r"(https?)://(\[[^\]/?#@]*\]|[^:\[\]/?#@]*)(?::([0-9]{1,5}))?"  # scheme, host, port: no user information
+    r"(/[^?#]*)?(\?[^#]*)?(?:#.*)?\Z"
+)
+_VISIBLE = re.compile(r"[!-\[\]-~]+\Z")  # ASCII without blanks, controls and the backslash
+_HEX_NUMBER = re.compile(r"0x[0-9a-f]*\Z")  # browsers read a name with such a last label as an IPv4 address
+
+
+@attrs.frozen
+class Ports:
+    """The ports of the two schemes: 80 and 443 but for tests."""
+
+    http: int = 80
+    https: int = 443
+
+    def of(self, scheme: str) -> int:
+        """Return the one port that ``scheme`` may be dialled on."""
+        return self.https if scheme == "https" else self.http
+
+
+@attrs.frozen(kw_only=True)
+class Hop:
+    """One URL on the way to the key authorization."""
+
+    scheme: str
+    host: Identifier
+    port: int
+    path: str
+    query: str = ""
+
+    @property
+    def authority(self) -> str:
+        """The value of the Host field: the name or the address, and a port that is not the scheme's (RFC
+        8738 section 5).
+        """
+        host = self.host.value
+        host = f"[{host}]" if self.host.type is IdentifierType.IP and ":" in host else host
+        return host if self.port == (443 if self.scheme == "https" else 80) else f"{host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://{self.authority}{self.path}{self.query}"
+
+
+@attrs.frozen(kw_only=True)
+class Answer:
+    """What came back from a hop, of the body no more than could be a key authorization."""
+
+    status: int
+    locations: tuple[bytes, ...]
+    body: bytes
+    address: str
+
+
+def first_hop(identifier: Identifier, token: str, ports: Ports) -> Hop:
+    """The URL of RFC 8555 section 8.3, step 1: http, the identifier, the well-known path."""
+    return Hop(scheme="http", host=identifier, port=ports.http, path=http01_path(token))
+
+
+def next_hop(status: int, locations: tuple[bytes, ...], base: Hop, ports: Ports) -> Hop:
+    """Return where a redirect leads; raise Problem if that is no place to go (RFC 8555 section 10.4).
+
+    http and https, each on its one port; no user information; the host a DNS name or an address in its
+    canonical form. ``http://0x7f.1/`` and the like are neither. Whether its addresses may be dialled is
+    judged when they are known.
+    """
+    if len(locations) != 1:
+        raise _refused(base, f"status {status} with {len(locations) or 'no'} Location fields")
+    location = locations[0].decode("ascii", "replace")
+    if len(location) > MAX_URL or not _VISIBLE.match(location):
+        raise _refused(base, f"the redirect to {printable(locations[0])} is not a URL")
+    try:
+        match = _URL.match(urljoin(base.url, location))
+    except ValueError:
+        match = None
+    if match is None:
+        raise _refused(
+            base, f"the redirect to {printable(locations[0])} is not an http or https URL with a plain host"
+        )
+    scheme, host, port, path, query = match.groups()
+    if port is not None and int(port) != ports.of(scheme):
+        raise _refused(base, f"the redirect to {printable(locations[0])} is not to port {ports.of(scheme)}")
+    return Hop(
+        scheme=scheme, host=_host(host, base), port=ports.of(scheme), path=path or "/", query=query or ""
+    )
+
+
+def _host(text: str, base: Hop) -> Identifier:
+    try:
+        if text.startswith("["):
+            host = ip_address(text[1:-1])
+            if ":" not in host.value:
+                raise IdentifierError("brackets are for IPv6")
+            return host
+        if text.replace(".", "").isdigit():
+            return ip_address(text)
+        host = dns_name(text)
+        if host.wildcard or _HEX_NUMBER.match(host.value.rpartition(".")[2]):
+            raise IdentifierError("neither a host's name nor an address in canonical form")
+        return host
+    except IdentifierError as wrong:
+        raise _refused(
+            base, f"the redirect to the host {printable(text.encode())} is not followed: {wrong}"
+        ) from None
+
+
+def _refused(base: Hop, words: str) -> Problem:
+    return Problem(ProblemType.UNAUTHORIZED, f"{base.url}: {words}")
+
+
+def judge_answer(answer: Answer, hop: Hop, path: str, key_authorization: str) -> None:
+    """Return if the answer holds the key authorization; raise Problem with what it held.
+
+    A status other than 200 means that nothing is there to show control (unauthorized); a body that is not
+    the key authorization is a response that "didn't match the challenge's requirements" (incorrectResponse;
+    RFC 8555 sections 6.7 and 8.3). The first bytes are shown only while the path is still the challenge's
+    own: a redirect could name any path of an internal server, and its content is nobody's business (RFC 8555
+    section 10.4).
+    """
+    shown = (
+        printable(answer.body)
+        if (hop.path, hop.query) == (path, "")
+        else f"{len(answer.body)} bytes, not shown"
+    )
+    where = f"{hop.url} from {answer.address}"
+    if answer.status >= 500:
+        raise Transient(ProblemType.UNAUTHORIZED, f"{where}: status {answer.status}: {shown}")
+    if answer.status != 200:
+        raise Problem(ProblemType.UNAUTHORIZED, f"{where}: status {answer.status}: {shown}")
+    judge_body(answer.body, key_authorization, where, shown)
+
+
+def judge_body(body: bytes, key_authorization: str, where: str, shown: str) -> None:
+    """Return if ``body`` is the key authorization, whitespace after it ignored (RFC 8555 section 8.3, step
+    4).
+    """
+    if len(body) > MAX_KEY_AUTHORIZATION:
+        raise Problem(
+            ProblemType.INCORRECT_RESPONSE,
+            f"{where}: more than {MAX_KEY_AUTHORIZATION} bytes came, of them: {shown}",
+        )
+    if not hmac.compare_digest(body.rstrip(), key_authorization.encode("ascii")):
+        raise Problem(ProblemType.INCORRECT_RESPONSE, f"{where}: not the key authorization but {shown}")
+
+
+@attrs.frozen
+class HTTP01:
+    """Validates by http-01 (RFC 8555 section 8.3, RFC 8738 section 5)."""
+
+    _reactor: Any
+    _dialler: Dialler
+    _ports: Ports
+    _limits: Limits
+    _context: SSL.Context = attrs.field(factory=tls_context)
+
+    async def validate(self, attempt: Attempt) -> Evidence:
+        """Fetch the key authorization; see ``Validator.validate``."""
+
+        def late() -> Problem:
+            return Transient(
+                ProblemType.CONNECTION,
+                f"http-01 for {attempt.identifier.value} did not end within {self._limits.total:g} s",
+            )
+
+        return await within(self._reactor, self._limits.total, self._walk(attempt), late)
+
+    async def _walk(self, attempt: Attempt) -> Evidence:
+        """Follow the redirects by hand: each hop is looked up, judged and dialled like the first."""
+        hop = first_hop(attempt.identifier, attempt.token, self._ports)
+        path = hop.path
+        for _ in range(MAX_REDIRECTS + 1):
+            answer = await self._visit(hop, attempt)
+            if answer.status not in REDIRECTS:
+                judge_answer(answer, hop, path, attempt.key_authorization)
+                return Evidence(answer.address, hop.url, "the key authorization")
+            hop = next_hop(answer.status, answer.locations, hop, self._ports)
+        raise _refused(hop, f"more than {MAX_REDIRECTS} redirects")
+
+    async def _visit(self, hop: Hop, attempt: Attempt) -> Answer:
+        wire = await self._dialler.wire(hop.host, hop.port, attempt.network)
+
+        def late() -> Problem:
+            what = f"no complete answer from {wire.dialled}" if wire.dialled else "no connection"
+            return Transient(ProblemType.CONNECTION, f"{hop.url}: {what} within {self._limits.hop:g} s")
+
+        return await within(self._reactor, self._limits.hop, self._fetch(hop, wire), late)
+
+    async def _fetch(self, hop: Hop, wire: Wire) -> Answer:
+        try:
+            async with wire:
+                return await self._get(hop, wire)
+        except (ResponseFailed, error.ConnectionClosed, SSL.Error, PartialDownloadError) as failure:
+            if wire.overrun:
+                words = "more came than an answer may have"
+                raise Problem(ProblemType.CONNECTION, f"{hop.url} from {wire.dialled}: {words}") from None
+            raise _broken(failure, hop, wire) from None
+
+    async def _get(self, hop: Hop, wire: Wire) -> Answer:
+        agent = Agent.usingEndpointFactory(self._reactor, _Only(self._endpoint(hop, wire)))
+        headers = Headers({"Host": [hop.authority], "User-Agent": [USER_AGENT], "Accept": ["*/*"]})
+        response = await HTTPClient(_Plain(agent)).get(
+            hop.url, headers=headers, allow_redirects=False, unbuffered=True, reactor=self._reactor
+        )
+        locations = tuple(response.headers.getRawHeaders(b"location", ()))
+        body = b""
+        if response.code not in REDIRECTS:
+            reader = _Reader(MAX_KEY_AUTHORIZATION + 1)
+            response.original.deliverBody(reader)
+            body = await reader.body
+        return Answer(status=response.code, locations=locations, body=body, address=str(wire.dialled))
+
+    def _endpoint(self, hop: Hop, wire: Wire) -> IStreamClientEndpoint:
+        """Https is a way and no proof: the certificate is whatever it is, as the challenge only begins
+        there.
+        """
+        if hop.scheme == "http":
+            return wire
+        name = hop.host.value if hop.host.type is IdentifierType.DNS else None  # RFC 6066 section 3
+        endpoint: IStreamClientEndpoint = wrapClientTLS(
+            Creator(self._context, name), wire, clock=self._reactor
+        )
+        return endpoint
+
+
+def _broken(failure: Exception, hop: Hop, wire: Wire) -> Problem:
+    """Say in plain words how a connection or an answer broke."""
+    reasons = [getattr(each, "value", each) for each in getattr(failure, "reasons", [failure])]
+    where = f"{hop.url} from {wire.dialled}"
+    if any(isinstance(each, SSL.Error) for each in reasons):
+        return Problem(ProblemType.TLS, f"{where}: the TLS handshake failed")
+    if any(isinstance(each, error.ConnectionClosed) for each in reasons):
+        return Transient(
+            ProblemType.CONNECTION, f"{where}: the connection was closed before the answer's end"
+        )
+    return Problem(ProblemType.CONNECTION, f"{where}: what came is not an HTTP answer")
+
+
+@implementer(IAgentEndpointFactory)
+@attrs.frozen
+class _Only:
+    """Whatever the URL says, this endpoint is dialled."""
+
+    _endpoint: IStreamClientEndpoint
+
+    def endpointForURI(self, uri: object) -> IStreamClientEndpoint:
+        return self._endpoint
+
+
+@implementer(IAgent)
+@attrs.frozen
+class _Plain:
+    """Keeps decoding and cookies, which treq always has, away from strangers' answers: no gzip bombs."""
+
+    _agent: Agent
+
+    def request(
+        self,
+        method: bytes,
+        uri: bytes,
+        headers: Headers | None = None,
+        bodyProducer: IBodyProducer | None = None,
+    ) -> Deferred[IResponse]:
+        headers = headers.copy() if headers else Headers()
+        headers.setRawHeaders(b"Accept-Encoding", [b"identity"])
+        return self._agent.request(method, uri, headers, bodyProducer).addCallback(_without_encoding)
+
+
+def _without_encoding(response: IResponse) -> IResponse:
+    response.headers.removeHeader(b"content-encoding")
+    response.headers.removeHeader(b"set-cookie")
+    return response
+
+
+class _Reader(Protocol):
+    """Collects the first bytes of a body; the rest is not waited for."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._seen = b""
+        self.body: Deferred[bytes] = Deferred()
+
+    def dataReceived(self, data: bytes) -> None:
+        self._seen = (self._seen + data)[: self._limit]
+        if len(self._seen) == self._limit and not self.body.called:
+            self.body.callback(self._seen)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self.body.called:
+            return
+        # PotentialDataLoss ends a body that has no length (RFC 9112 section 6.3).
+        if reason.check(ResponseDone, PotentialDataLoss):
+            self.body.callback(self._seen)
+        else:
+            self.body.errback(reason)
