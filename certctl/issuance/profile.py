@@ -30,6 +30,7 @@ EXTENDED_KEY_USAGES = {  # RFC 5280 section 4.2.1.12
     "timeStamping": ExtendedKeyUsageOID.TIME_STAMPING,
     "OCSPSigning": ExtendedKeyUsageOID.OCSP_SIGNING,
 }
+_SUBJECT_KEYS = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey
 _NO_NAME = x509.Name([])
 _NOT_A_CA = x509.BasicConstraints(ca=False, path_length=None)
 _MUST_STAPLE = x509.TLSFeature([x509.TLSFeatureType.status_request])
@@ -83,14 +84,13 @@ def lint(template: Template, issuer: IssuingCertificate, certificate: x509.Certi
     """
     extensions = certificate.extensions
     names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    if [str(name.value) for name in names] != [identifier.value for identifier in template.names]:
+    found = [(isinstance(name, x509.IPAddress), str(name.value)) for name in names]
+    if found != [(name.type is IdentifierType.IP, name.value) for name in template.names]:
         _refuse("the certificate's names are not those of the template")
     if extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
         _refuse("the certificate is a CA's")
     if certificate.public_key() != template.public_key:
         _refuse("the certificate's key is not that of the template")
-    if certificate.issuer != issuer.subject:
-        _refuse("the certificate names another issuer")
     starts, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if not (
         template.not_before - SECOND < starts <= ends <= template.not_after and ends <= issuer.expires_at
@@ -127,7 +127,7 @@ def validity(
 
 
 def _start(now: datetime, lifetime: timedelta, ends: datetime | None) -> datetime:
-    """A little in the past; less where that would eat up a short life, or put the end asked for out of reach."""
+    """A little in the past; less where that eats up a short life or puts the end asked for out of reach."""
     starts = now - min(BACKDATE, lifetime / 10)
     if ends is not None:
         starts = min(now, max(starts, ends - lifetime + SECOND))
@@ -159,6 +159,8 @@ def _check(template: Template, issuer: IssuingCertificate) -> None:
         _refuse("a certificate ends after it starts")
     if _whole(template.not_after) > issuer.expires_at:
         _refuse("a certificate may not outlive its issuer")
+    if not isinstance(template.public_key, _SUBJECT_KEYS):
+        _refuse("certificates are for RSA, EC, Ed25519 and Ed448 keys")
 
 
 def _subject(template: Template) -> x509.Name:
@@ -192,11 +194,6 @@ def _extensions(
 
 def _key_usage(public_key: CertificatePublicKeyTypes) -> x509.KeyUsage:
     """Signatures, and key transport where the algorithm can (RFC 5280 section 4.2.1.3, RFC 5480)."""
-    if not isinstance(
-        public_key,
-        (rsa.RSAPublicKey, ec.EllipticCurvePublicKey, ed25519.Ed25519PublicKey, ed448.Ed448PublicKey),
-    ):
-        _refuse("certificates are for RSA, EC, Ed25519 and Ed448 keys")
     return key_usage(digital_signature=True, key_encipherment=isinstance(public_key, rsa.RSAPublicKey))
 
 
