@@ -5,9 +5,9 @@ account key.
 from __future__ import annotations
 
 import ipaddress
-from base64 import urlsafe_b64encode
 from hashlib import sha256
 
+from certctl.acme.encoding import base64url
 from certctl.acme.identifiers import MAX_NAME, Identifier, IdentifierType
 from certctl.acme.objects import ChallengeType
 
@@ -36,8 +36,7 @@ def dns01_name(identifier: Identifier) -> str:
 
 def dns01_value(key_authorization: str) -> str:
     """The content of the TXT record: SHA-256 in base64url without padding (RFC 8555 section 8.4)."""
-    digest = sha256(key_authorization.encode("ascii")).digest()
-    return urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
+    return base64url(sha256(key_authorization.encode("ascii")).digest())
 
 
 def tlsalpn01_digest(key_authorization: str) -> bytes:

@@ -94,8 +94,9 @@ def _read(request: x509.CertificateSigningRequest) -> CertificateRequest:
 
 
 def _key(request: x509.CertificateSigningRequest) -> keys.Key:
+    key = request.public_key()
     try:
-        return keys.check_key(request.public_key())
+        return keys.check_key(key)
     except ValueError as error:
         raise _bad(f"its key is refused: {error}") from None
 

@@ -8,6 +8,7 @@ import math
 from typing import Any
 
 MAX_DEPTH = 16  # levels of objects and arrays; an ACME request has five
+MAX_VALUES = 2048  # objects and arrays; an order of a hundred names has 102, and each costs time to look at
 MAX_NUMBER = 32  # characters of a JSON number; 2^64 has 20
 _TO_STANDARD = bytes.maketrans(b"-_+/=", b"+/!!!")  # the letters that are not base64url's become nobody's
 _TO_URL = bytes.maketrans(b"+/", b"-_")
@@ -67,9 +68,12 @@ def json_object(data: bytes) -> dict[str, Any]:
     """Return the JSON object in ``data``; raise ValueError, worded for the client, if it is anything else.
 
     UTF-8 without a byte order mark; no member twice (RFC 7515 section 4), no NaN or Infinity, no numbers
-    without bound, no more than MAX_DEPTH levels, and only strings that can be stored: no U+0000, no lone
-    surrogates.
+    without bound, no more than MAX_DEPTH levels and MAX_VALUES objects and arrays, and only strings that can
+    be stored: no U+0000, no lone surrogates.
     """
+    containers = data.count(b"{") + data.count(b"[")
+    if containers > MAX_VALUES:
+        raise ValueError(f"the JSON has more than {MAX_VALUES} objects and arrays")
     try:
         value = _DECODER.decode(data.decode("utf-8"))
     except UnicodeDecodeError:
@@ -77,13 +81,17 @@ def json_object(data: bytes) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON: {error.msg} at character {error.pos}") from None
     except RecursionError:
-        raise ValueError("the JSON is nested too deeply") from None
+        raise _too_deep() from None
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")
     # Without an escape there is no bad string, without many brackets no depth: few requests need the walk.
-    if b"\\u" in data or data.count(b"{") + data.count(b"[") > MAX_DEPTH:
+    if b"\\u" in data or containers > MAX_DEPTH:
         _inspect(value, MAX_DEPTH)
     return value
+
+
+def _too_deep() -> ValueError:
+    return ValueError(f"the JSON has more than {MAX_DEPTH} levels")
 
 
 def _inspect(value: object, levels: int) -> None:
@@ -95,7 +103,7 @@ def _inspect(value: object, levels: int) -> None:
     if not isinstance(value, dict | list):
         return
     if not levels:
-        raise ValueError(f"the JSON has more than {MAX_DEPTH} levels")
+        raise _too_deep()
     for each in value:  # the members' names of an object
         _inspect(each, levels - 1)
     if isinstance(value, dict):

@@ -143,8 +143,9 @@ def _text(jwk: Mapping[str, Any], name: str) -> str:
 
 
 def _octets(jwk: Mapping[str, Any], name: str) -> bytes:
+    text = _text(jwk, name)
     try:
-        return from_base64url(_text(jwk, name))
+        return from_base64url(text)
     except ValueError as error:
         raise ValueError(f'the member "{name}": {error}') from None
 

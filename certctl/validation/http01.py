@@ -40,6 +40,7 @@ _URL = re.compile(
     r"(https?)://(\[[^\]/?#@]*\]|[^:\[\]/?#@]*)(?::([0-9]{1,5}))?"  # scheme, host, port: no user information
     r"(/[^?#]*)?(\?[^#]*)?(?:#.*)?\Z"
 )
+_ANY_URL = "http://hop.invalid/"  # for treq; see _Plain
 _VISIBLE = re.compile(r"[!-\[\]-~]+\Z")  # ASCII without blanks, controls and the backslash
 _HEX_NUMBER = re.compile(r"0x[0-9a-f]*\Z")  # browsers read a name with such a last label as an IPv4 address
 
@@ -236,8 +237,8 @@ class HTTP01:
     async def _get(self, hop: Hop, wire: Wire) -> Answer:
         agent = Agent.usingEndpointFactory(self._reactor, _Only(self._endpoint(hop, wire)))
         headers = Headers({"Host": [hop.authority], "User-Agent": [USER_AGENT], "Accept": ["*/*"]})
-        response = await HTTPClient(_Plain(agent)).get(
-            hop.url, headers=headers, allow_redirects=False, unbuffered=True, reactor=self._reactor
+        response = await HTTPClient(_Plain(agent, hop)).get(
+            _ANY_URL, headers=headers, allow_redirects=False, unbuffered=True, reactor=self._reactor
         )
         locations = tuple(response.headers.getRawHeaders(b"location", ()))
         body = b""
@@ -287,9 +288,13 @@ class _Only:
 @implementer(IAgent)
 @attrs.frozen
 class _Plain:
-    """Keeps decoding and cookies, which treq always has, away from strangers' answers: no gzip bombs."""
+    """Asks for the hop, and lets treq neither decode an answer (gzip bombs) nor keep its cookies.
+
+    The URL is ours and not the one that comes through treq, whose parser rewrites paths and knows no IPv6 literal.
+    """
 
     _agent: Agent
+    _hop: Hop
 
     def request(
         self,
@@ -300,7 +305,9 @@ class _Plain:
     ) -> Deferred[IResponse]:
         headers = headers.copy() if headers else Headers()
         headers.setRawHeaders(b"Accept-Encoding", [b"identity"])
-        return self._agent.request(method, uri, headers, bodyProducer).addCallback(_without_encoding)
+        return self._agent.request(method, self._hop.url.encode("ascii"), headers, bodyProducer).addCallback(
+            _without_encoding
+        )
 
 
 def _without_encoding(response: IResponse) -> IResponse:

@@ -177,6 +177,7 @@ class Resolver:
         except OSError:
             raise _NoAnswer("unreachable") from None
         finally:
+            protocol.waiting = False
             await maybeDeferred(port.stopListening)
 
     async def _by_tcp(self, query: dns.message.QueryMessage, server: Server) -> dns.message.Message:
@@ -199,14 +200,19 @@ class _Datagrams(DatagramProtocol):
     def __init__(self, query: dns.message.QueryMessage, exact: bool) -> None:
         self._query, self._exact = query, exact
         self.answer: Deferred[dns.message.Message] = Deferred()
+        self.waiting = True
+
+    def connectionRefused(self) -> None:
+        self.stopProtocol()
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         message = answering(datagram, self._query, self._exact)
         if message is not None and not self.answer.called:
             self.answer.callback(message)
 
-    def connectionRefused(self) -> None:
-        if not self.answer.called:
+    def stopProtocol(self) -> None:
+        """The socket is gone: after an ICMP error, which epoll reports as a hang-up, or because we are done."""
+        if not self.answer.called and self.waiting:
             self.answer.errback(Failure(_NoAnswer("refused")))
 
 

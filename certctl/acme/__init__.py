@@ -1,0 +1,1 @@
+"""What the RFCs say, as values and pure functions: no Twisted, no SQL, no HTTP, no clock."""

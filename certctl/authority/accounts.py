@@ -1,0 +1,145 @@
+"""Accounts: who may ask (RFC 8555 section 7.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import attrs
+
+from certctl.acme import ids, policy
+from certctl.acme.keys import PublicKey
+from certctl.acme.objects import Account, Profile, Status
+from certctl.acme.problems import Problem, ProblemType, malformed
+from certctl.authority.trail import Action, Event, Trail, actor_of
+from certctl.storage import accounts, authorizations, orders
+from certctl.storage.database import Conflict, Database, Statement
+
+
+def must_be_valid(account: Account) -> Account:
+    """Return the account; raise Problem if it was deactivated or revoked (RFC 8555 section 7.3.6)."""
+    if account.status is not Status.VALID:
+        raise Problem(ProblemType.UNAUTHORIZED, f"the account is {account.status.value}", status=401)
+    return account
+
+
+class Accounts:
+    """Creates accounts and changes them."""
+
+    def __init__(self, database: Database, trail: Trail, *, terms_url: str, binding_required: bool) -> None:
+        self._database = database
+        self._trail = trail
+        self._terms_url = terms_url
+        self._binding_required = binding_required
+
+    async def create(
+        self, profile: Profile, key: PublicKey, payload: Mapping[str, Any]
+    ) -> tuple[Account, bool]:
+        """Return the account of a key that has none yet, and whether this call made it.
+
+        Raises Problem as RFC 8555 sections 7.3, 7.3.1 and 7.3.4 have it.
+        """
+        if payload.get("onlyReturnExisting") is True:
+            raise Problem(ProblemType.ACCOUNT_DOES_NOT_EXIST, "no account holds this key")
+        agreed = payload.get("termsOfServiceAgreed") is True
+        self._judge(agreed)
+        now = self._trail.now()
+        account = Account(
+            id=ids.new(ids.ACCOUNT, now),
+            profile_id=profile.id,
+            thumbprint=key.thumbprint,
+            jwk=key.jwk,
+            contact=policy.contacts(payload.get("contact", [])),
+            terms_agreed=agreed,
+            created_at=now,
+        )
+        event = Event(
+            actor=actor_of(account),
+            action=Action.ACCOUNT_CREATED,
+            resource_type="acme_account",
+            resource_id=account.id,
+            details={"profile": profile.id, "thumbprint": key.thumbprint, "contact": list(account.contact)},
+        )
+        try:
+            await self._trail.record(now, event, accounts.insert(account))
+        except Conflict:  # another request with the same key came first
+            existing = await self._database.read(accounts.by_thumbprint(profile.id, key.thumbprint))
+            assert existing is not None
+            return must_be_valid(existing), False
+        return account, True
+
+    def _judge(self, agreed: bool) -> None:
+        if self._binding_required:
+            # No key for one can be made yet, so nobody can be bound: fail closed (RFC 8555 section 7.3.4).
+            detail = "accounts need an external account binding here, and no key for one is known"
+            raise Problem(ProblemType.EXTERNAL_ACCOUNT_REQUIRED, detail)
+        if self._terms_url and not agreed:
+            detail = f"agree to the terms of service first: {self._terms_url}"
+            links = {"Link": f'<{self._terms_url}>;rel="terms-of-service"'}
+            members = {"instance": self._terms_url}
+            raise Problem(ProblemType.USER_ACTION_REQUIRED, detail, headers=links, members=members)
+
+    async def update(self, account: Account, payload: Mapping[str, Any]) -> Account:
+        """Change contacts, or deactivate (RFC 8555 sections 7.3.2 and 7.3.6); other members are ignored."""
+        if payload.get("status") == Status.DEACTIVATED:
+            return await self._deactivate(account)
+        if "contact" not in payload:
+            return account
+        now = self._trail.now()
+        changed = attrs.evolve(account, contact=policy.contacts(payload["contact"]))
+        event = Event(
+            actor=actor_of(account),
+            action=Action.ACCOUNT_CONTACT_UPDATED,
+            resource_type="acme_account",
+            resource_id=account.id,
+            details={"contact": list(changed.contact)},
+        )
+        await self._change(
+            now, event, accounts.update(account.id, changed.contact, account.terms_agreed, now)
+        )
+        return changed
+
+    async def _deactivate(self, account: Account) -> Account:
+        now = self._trail.now()
+        event = Event(
+            actor=actor_of(account),
+            action=Action.ACCOUNT_DEACTIVATED,
+            resource_type="acme_account",
+            resource_id=account.id,
+        )
+        error = Problem(ProblemType.UNAUTHORIZED, "the account was deactivated").document()
+        cancelled = (
+            orders.cancel_all(account.id, error, now),
+            authorizations.deactivate_all(account.id, now),
+        )
+        await self._change(now, event, accounts.deactivate(account.id, now), *cancelled)
+        return attrs.evolve(account, status=Status.DEACTIVATED)
+
+    async def _change(self, now: datetime, event: Event, *statements: Statement) -> None:
+        try:
+            await self._trail.record(now, event, *statements)
+        except Conflict:  # deactivated since it was read
+            raise Problem(ProblemType.UNAUTHORIZED, "the account was deactivated", status=401) from None
+
+    async def roll_key(self, account: Account, new: PublicKey) -> tuple[Account, Account | None]:
+        """Give the account another key (RFC 8555 section 7.3.5, steps 8 and 9).
+
+        Returns the account as it is now, and the account that holds the new key already, if that is why it is not.
+        """
+        now = self._trail.now()
+        event = Event(
+            actor=actor_of(account),
+            action=Action.ACCOUNT_KEY_ROLLED,
+            resource_type="acme_account",
+            resource_id=account.id,
+            details={"old": account.thumbprint, "new": new.thumbprint},
+        )
+        try:
+            await self._trail.record(now, event, accounts.roll_key(account, new.jwk, new.thumbprint, now))
+        except Conflict:
+            holder = await self._database.read(accounts.by_thumbprint(account.profile_id, new.thumbprint))
+            if holder is None:
+                raise malformed("the account was changed meanwhile: read it again") from None
+            return account, holder
+        return attrs.evolve(account, jwk=new.jwk, thumbprint=new.thumbprint), None

@@ -1,0 +1,191 @@
+"""Responses to challenges, validated in the background (RFC 8555 sections 7.5.1 and 8.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+import attrs
+from twisted.internet.defer import DeferredSemaphore
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from certctl.acme import challenges as protocol
+from certctl.acme import keys
+from certctl.acme.objects import Account, Authorization, Challenge, ChallengeType, Profile, Status
+from certctl.acme.problems import Problem, ProblemType
+from certctl.authority.trail import Action, Event, Trail, actor_of
+from certctl.background import Background
+from certctl.storage import accounts, authorizations, orders, profiles
+from certctl.storage.database import Conflict, Database
+from certctl.validation.addresses import Network
+from certctl.validation.attempt import Attempt, Evidence, Transient, Validator
+
+PAUSES = (1.0, 3.0, 8.0)  # seconds before another try after a failure that may pass (RFC 8555 section 8.2)
+MAX_WAITING = 5000  # challenges of one type that wait for their turn; more are refused, and may be sent again
+BUSY = timedelta(seconds=30)
+
+
+class Challenges:
+    """Has challenges validated, each type with so many at once as its limit says."""
+
+    _log = Logger(namespace="certctl")
+
+    def __init__(
+        self,
+        database: Database,
+        trail: Trail,
+        background: Background,
+        reactor: IReactorTime,
+        *,
+        validators: Mapping[ChallengeType, Validator],
+        limits: Mapping[ChallengeType, int],
+        network: Network,
+        authorization_ttl: timedelta,
+    ) -> None:
+        self._database = database
+        self._trail = trail
+        self._background = background
+        self._reactor = reactor
+        self._validators = validators
+        self._turns = {type: DeferredSemaphore(limit) for type, limit in limits.items()}
+        self._network = network
+        self._authorization_ttl = authorization_ttl
+
+    async def respond(
+        self, profile: Profile, account: Account, authorization: Authorization, challenge_id: str
+    ) -> Authorization:
+        """Begin to validate a pending challenge; one that has begun or ended is returned as it is.
+
+        Raises Problem rateLimited if too many wait already.
+        """
+        challenge = _of(authorization, challenge_id)
+        if authorization.status is not Status.PENDING or challenge.status is not Status.PENDING:
+            return authorization
+        if len(self._turns[challenge.type].waiting) >= MAX_WAITING:
+            detail = "too many challenges wait for their validation"
+            raise Problem(ProblemType.RATE_LIMITED, detail, status=503, retry_after=BUSY)
+        now = self._trail.now()
+        event = Event(
+            actor=actor_of(account),
+            action=Action.CHALLENGE_PROCESSING,
+            resource_type="acme_challenge",
+            resource_id=challenge.id,
+            details={"type": challenge.type.value, "identifier": authorization.covers.value},
+        )
+        try:
+            await self._trail.record(now, event, authorizations.process(challenge.id, now))
+        except Conflict:  # the same response came twice, and the other one was first
+            current = await self._database.read(authorizations.by_id(authorization.id))
+            assert current is not None
+            return current
+        self._background.start(self._validate(profile, account, authorization, challenge))
+        begun = attrs.evolve(challenge, status=Status.PROCESSING)
+        return attrs.evolve(
+            authorization,
+            challenges=tuple(begun if each.id == begun.id else each for each in authorization.challenges),
+        )
+
+    async def resume(self) -> int:
+        """Validate again what was processing when the server stopped; return how many there are."""
+        interrupted = await self._database.read(authorizations.processing())
+        for authorization_id, challenge_id in interrupted:
+            authorization = await self._database.read(authorizations.by_id(authorization_id))
+            assert authorization is not None
+            profile = await self._database.read(profiles.by_id(authorization.profile_id))
+            account = await self._database.read(
+                accounts.by_id(authorization.profile_id, authorization.account_id)
+            )
+            assert profile is not None and account is not None
+            self._background.start(
+                self._validate(profile, account, authorization, _of(authorization, challenge_id))
+            )
+        return len(interrupted)
+
+    async def _validate(
+        self, profile: Profile, account: Account, authorization: Authorization, challenge: Challenge
+    ) -> None:
+        attempt = Attempt(
+            identifier=authorization.identifier,
+            wildcard=authorization.wildcard,
+            type=challenge.type,
+            token=challenge.token,
+            key_authorization=protocol.key_authorization(challenge.token, keys.load(account.jwk).thumbprint),
+            network=self._network,
+        )
+        try:
+            verdict: Evidence | Problem = await self._try(attempt)
+        except Problem as problem:
+            verdict = problem
+        await self._settle(authorization, challenge, verdict)
+
+    async def _try(self, attempt: Attempt) -> Evidence:
+        """Validate, and again a little later where that may help; the pauses take no turn from others."""
+        for pause in PAUSES:
+            try:
+                return await self._once(attempt)
+            except Transient as failure:
+                self._log.debug(
+                    "validation is tried again", name=attempt.identifier.value, why=failure.detail
+                )
+            await deferLater(self._reactor, pause)
+        return await self._once(attempt)
+
+    async def _once(self, attempt: Attempt) -> Evidence:
+        turn = self._turns[attempt.type]
+        await turn.acquire()
+        try:
+            return await self._validators[attempt.type].validate(attempt)
+        except Problem:
+            raise
+        except Exception:
+            self._log.failure("a validator failed", name=attempt.identifier.value)
+            raise Problem(ProblemType.SERVER_INTERNAL, "the validation could not be carried out") from None
+        finally:
+            turn.release()
+
+    async def _settle(
+        self, authorization: Authorization, challenge: Challenge, verdict: Evidence | Problem
+    ) -> None:
+        """Write what was found: the challenge, its authorization, and every order that hangs on it."""
+        now = self._trail.now()
+        failed = isinstance(verdict, Problem)
+        found = {"error": verdict.document()} if isinstance(verdict, Problem) else attrs.asdict(verdict)
+        event = Event(
+            actor=f"acme:{authorization.account_id}",
+            action=Action.CHALLENGE_COMPLETED,
+            resource_type="acme_challenge",
+            resource_id=challenge.id,
+            details={
+                "status": (Status.INVALID if failed else Status.VALID).value,
+                "type": challenge.type.value,
+                "identifier": authorization.covers.value,
+                **found,
+            },
+        )
+        hanging = await self._database.read(orders.hanging_on(authorization.id))
+        if isinstance(verdict, Problem):
+            error = verdict.document()
+            statements = [
+                *authorizations.disprove(challenge, error, now),
+                *(orders.make_invalid(each.id, error, now) for each in hanging),
+            ]
+        else:
+            expires_at = now + self._authorization_ttl
+            statements = [
+                *authorizations.prove(challenge, expires_at, now),
+                *(orders.make_ready(each.id, now) for each in hanging),
+            ]
+        try:
+            await self._trail.record(now, event, *statements)
+        except Conflict:  # the authorization was settled or given up meanwhile
+            error = Problem(
+                ProblemType.MALFORMED, "the authorization was settled before this challenge"
+            ).document()
+            late = attrs.evolve(event, details={"status": Status.INVALID.value, "error": error})
+            await self._trail.record(now, late, authorizations.abandon(challenge, error, now))
+
+
+def _of(authorization: Authorization, challenge_id: str) -> Challenge:
+    return next(each for each in authorization.challenges if each.id == challenge_id)

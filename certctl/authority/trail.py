@@ -1,0 +1,97 @@
+"""One event for each change: its audit row in the change's transaction, its log line once that is durable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Protocol
+
+import attrs
+from twisted.logger import Logger
+
+from certctl.acme.objects import Account
+from certctl.storage import audit
+from certctl.storage.database import Database, Statement
+
+GC = "acme-system:gc"
+SYSTEM = "acme-system:start"
+
+
+class Action(StrEnum):
+    """What the audit rows say was done."""
+
+    ACCOUNT_CREATED = "acme_account_created"
+    ACCOUNT_CONTACT_UPDATED = "acme_account_contact_updated"
+    ACCOUNT_DEACTIVATED = "acme_account_deactivated"
+    ACCOUNT_KEY_ROLLED = "acme_account_key_rolled"
+    AUTHORIZATION_CREATED = "acme_authorization_created"
+    AUTHORIZATION_DEACTIVATED = "acme_authorization_deactivated"
+    AUTHORIZATIONS_EXPIRED = "acme_authorizations_expired"
+    CERTIFICATE_REVOKED = "certificate_revoked"
+    CHALLENGE_COMPLETED = "acme_challenge_completed"
+    CHALLENGE_PROCESSING = "acme_challenge_processing"
+    ISSUER_RECORDED = "issuer_recorded"
+    ORDER_CREATED = "acme_order_created"
+    ORDER_EXPIRED = "acme_order_expired"
+    ORDER_FINALIZED = "acme_order_finalized"
+    PROFILE_CREATED = "profile_created"
+
+
+@attrs.frozen(kw_only=True)
+class Event:
+    """Who did what to which resource."""
+
+    actor: str
+    action: Action
+    resource_type: str
+    resource_id: str
+    details: Mapping[str, Any] = attrs.field(factory=dict)
+
+    def row(self, now: datetime) -> Statement:
+        """The audit row of the event."""
+        return audit.insert(
+            created_at=now,
+            actor=self.actor,
+            action=self.action.value,
+            resource_type=self.resource_type,
+            resource_id=self.resource_id,
+            details=dict(self.details),
+        )
+
+
+def actor_of(account: Account) -> str:
+    """How the trail names an account."""
+    return f"acme:{account.id}"
+
+
+class Seconds(Protocol):
+    """What tells the time: the reactor, or a test's clock."""
+
+    def seconds(self) -> float:
+        """Seconds since the epoch."""
+
+
+class Trail:
+    """Makes changes, and leaves a trail of them."""
+
+    _log = Logger(namespace="certctl")
+
+    def __init__(self, database: Database, clock: Seconds) -> None:
+        self._database = database
+        self._clock = clock
+
+    def now(self) -> datetime:
+        """The time, in UTC."""
+        return datetime.fromtimestamp(self._clock.seconds(), UTC)
+
+    async def record(self, now: datetime, events: Event | Sequence[Event], *statements: Statement) -> None:
+        """Make a change and record its events together; raise storage's Conflict if somebody else was first."""
+        events = (events,) if isinstance(events, Event) else events
+        await self._database.write(*statements, *(event.row(now) for event in events))
+        for event in events:
+            self._log.info("{event}", event=event.action.value, **_fields(event))
+
+
+def _fields(event: Event) -> dict[str, Any]:
+    return {event.resource_type: event.resource_id, "actor": event.actor, **event.details}

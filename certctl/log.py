@@ -1,0 +1,83 @@
+"""How events are written: one line of text, or one JSON object, for each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+from twisted.logger import (
+    FilteringLogObserver,
+    ILogObserver,
+    LogEvent,
+    LogLevel,
+    LogLevelFilterPredicate,
+    formatEvent,
+)
+
+
+def fields(event: LogEvent) -> dict[str, Any]:
+    """What the event says beside its text."""
+    return {
+        name: value for name, value in event.items() if not name.startswith("log_") and name not in _LEGACY
+    }
+
+
+_LEGACY = frozenset({"isError", "message", "time", "format", "failure", "system", "event", "log_legacy"})
+
+
+def _parts(event: LogEvent) -> tuple[str, str, str, str | None]:
+    moment = (
+        datetime.fromtimestamp(event["log_time"], UTC)
+        .isoformat(timespec="milliseconds")
+        .replace("+00:00", "Z")
+    )
+    level = event.get("log_level", LogLevel.info).name
+    failure = event.get("log_failure")
+    text = formatEvent(event) or (str(failure.value) if failure is not None else "")
+    return moment, level, text, failure.getTraceback() if failure is not None else None
+
+
+def as_json(event: LogEvent) -> str:
+    """One JSON object: time, level, event, then the event's own fields."""
+    moment, level, text, traceback = _parts(event)
+    value = {"time": moment, "level": level, "event": text, **fields(event)}
+    if traceback is not None:
+        value["traceback"] = traceback
+    return json.dumps(value, default=str) + "\n"
+
+
+def as_text(event: LogEvent) -> str:
+    """One line: time, level, event, then ``name=value`` for each field; a traceback follows below."""
+    moment, level, text, traceback = _parts(event)
+    said = event.get("log_format") or ""  # a field that stands in the text need not be told again
+    told = "".join(
+        f" {name}={_plain(value)}" for name, value in fields(event).items() if f"{{{name}}}" not in said
+    )
+    return f"{moment} {level:<5} {_one_line(text)}{told}\n" + (traceback or "")
+
+
+def _plain(value: Any) -> str:
+    text = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    return json.dumps(text) if " " in text or not text.isprintable() else text
+
+
+def _one_line(text: str) -> str:
+    """What clients sent may stand in an event, and must not begin a line of its own."""
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+
+
+def observer(stream: TextIO, format: Callable[[LogEvent], str], level: str) -> ILogObserver:
+    """An observer that writes events of at least a level."""
+
+    def write(event: LogEvent) -> None:
+        stream.write(format(event))
+        stream.flush()
+
+    least = LogLevelFilterPredicate(defaultLogLevel=LogLevel.levelWithName(level))
+    # Twisted's protocols and factories say when they start and stop, at the level of our state changes.
+    for namespace in ("twisted", "txpostgres", "klein"):
+        least.setLogLevelForNamespace(namespace, LogLevel.warn)
+    observing: ILogObserver = FilteringLogObserver(write, [least])  # type: ignore[arg-type]
+    return observing

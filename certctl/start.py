@@ -1,0 +1,155 @@
+"""The steps of a start: directory, socket, names, first contents, and what is told about it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shlex
+import shutil
+import socket
+import sqlite3
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TypeVar
+
+from certctl.acme.identifiers import Identifier, IdentifierError, dns_name, ip_address
+from certctl.acme.objects import AuthMode, Profile
+from certctl.authority.trail import SYSTEM, Action, Event, Trail
+from certctl.issuance.issuer import Issuer
+from certctl.settings import Settings
+from certctl.storage import issuers, profiles
+from certctl.storage.database import Conflict, Database
+
+DEFAULT_PROFILE = "prof-default"
+DEFAULT_LIFETIME = timedelta(days=90)
+ALWAYS = ("localhost", "127.0.0.1", "::1")  # names that every server answers to
+
+T = TypeVar("T")
+
+
+class StartError(Exception):
+    """Why the server cannot start: one sentence."""
+
+
+def now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(UTC)
+
+
+def private_directory(path: Path) -> None:
+    """Make the state directory, and an API key in it, for nobody but the server's user."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path / "api-key", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secrets.token_urlsafe(32) + "\n")
+
+
+def opened(open: Callable[[], T]) -> T:
+    """Open the database; raise StartError if the file is none or cannot be had."""
+    try:
+        return open()
+    except sqlite3.Error as error:
+        raise StartError(f"the database cannot be opened ({error}): see CERTCTL_DATABASE_URL") from None
+
+
+def listening_socket(host: str, port: int, backlog: int) -> socket.socket:
+    """A socket that listens there; raise OSError if that cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.setblocking(False)
+        listening.bind((host, port))
+        listening.listen(backlog)
+    except BaseException:
+        listening.close()
+        raise
+    return listening
+
+
+def names(settings: Settings) -> list[Identifier]:
+    """What the server's own certificate is for: this host, whatever it is called, and what the settings add."""
+    external = (settings.server_external_url or "").removeprefix("https://")
+    host = external.rpartition(":")[0] if external.rpartition(":")[2].isdigit() else external
+    texts = (
+        *ALWAYS,
+        socket.gethostname(),
+        settings.server_host,
+        host.strip("[]"),
+        *settings.server_tls_names,
+    )
+    found: dict[Identifier, None] = {}
+    for text in texts:
+        for read in (ip_address, dns_name):
+            try:
+                found[read(text)] = None
+                break
+            except IdentifierError:  # a host's name may be none that a certificate could have
+                continue
+    return [each for each in found if each.value not in ("0.0.0.0", "::")]
+
+
+async def seed(database: Database, trail: Trail, issuer: Issuer, mode: AuthMode) -> None:
+    """Record the issuer, and make the first profile if there is none."""
+    at = trail.now()
+    if await database.read(issuers.certificate_of(issuer.id)) != issuer.chain[0]:
+        recorded = Event(
+            actor=SYSTEM, action=Action.ISSUER_RECORDED, resource_type="issuer", resource_id=issuer.id
+        )
+        await trail.record(at, recorded, issuers.record(issuer.id, issuer.chain, at))
+    if await database.read(profiles.everyone()):
+        return
+    profile = Profile(
+        id=DEFAULT_PROFILE,
+        name="Default",
+        issuer_id=issuer.id,
+        acme_auth_mode=mode,
+        max_ttl_seconds=int(DEFAULT_LIFETIME.total_seconds()),
+    )
+    made = Event(
+        actor=SYSTEM,
+        action=Action.PROFILE_CREATED,
+        resource_type="profile",
+        resource_id=profile.id,
+        details={"mode": mode.value},
+    )
+    try:
+        await trail.record(at, made, profiles.insert(profile, at))
+    except Conflict:  # another replica starts at the same moment
+        return
+
+
+def told(settings: Settings) -> Iterator[tuple[str, dict[str, str]]]:
+    """What the log says once the server answers: the directory, the root, and a command for a first certificate."""
+    origin = (
+        settings.server_external_url or f"https://{_reachable(settings.server_host)}:{settings.server_port}"
+    )
+    if not settings.acme_server_enabled:
+        yield "no ACME: CERTCTL_ACME_SERVER_ENABLED is false", {}
+        return
+    root = str(settings.state_dir.absolute() / "root-ca.pem")
+    profile = settings.acme_server_default_profile_id or DEFAULT_PROFILE
+    directory = f"{origin}/acme/profile/{profile}/directory"
+    yield "directory: {directory}", {"directory": directory}
+    yield "root certificate: {root_certificate}", {"root_certificate": root}
+    yield "first certificate: {command}", {"command": first_command(directory, root)}
+
+
+def _reachable(host: str) -> str:
+    """The host as a client on this machine writes it into a URL."""
+    if host in ("0.0.0.0", "::"):
+        return "localhost"
+    return f"[{host}]" if ":" in host else host
+
+
+def first_command(directory: str, root: str) -> str:
+    """One command that gets a certificate in trust mode, with lego, which is a Debian package."""
+    install = "" if shutil.which("lego") else "apt-get install -y lego && "
+    return (
+        f"{install}LEGO_CA_CERTIFICATES={shlex.quote(root)} lego --server {directory} --accept-tos"
+        " --email you@example.com --domains first.internal --http --path first-certificate run"
+    )

@@ -1,0 +1,112 @@
+"""What the rest of certctl may ask of a database, whatever its engine.
+
+Reads are ``Query`` values and changes are ``Statement`` values, both built by the modules beside this one from one SQL
+for all engines. An engine runs them in as few round trips as it can: all queries of a call in one, all statements of a
+change in one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+import attrs
+
+T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+Row = tuple[Any, ...]
+
+
+@attrs.frozen
+class Json:
+    """A parameter that is stored as JSON."""
+
+    value: Any
+
+
+@attrs.frozen
+class Query(Generic[T]):
+    """A SELECT with ``?`` for its parameters, and what to make of its rows."""
+
+    sql: str
+    parameters: Sequence[Any]
+    build: Callable[[list[Row]], T]
+
+
+@attrs.frozen
+class Statement:
+    """An INSERT, UPDATE or DELETE with ``?`` for its parameters.
+
+    ``rows`` is how many rows it must touch; where it touches another number, the whole change it belongs to is undone.
+    """
+
+    sql: str
+    parameters: Sequence[Any]
+    rows: int | None = None
+
+
+class Conflict(Exception):
+    """A statement touched another number of rows than it named: somebody else was first. Nothing was changed."""
+
+
+class NonceSpent(Exception):
+    """The nonce was redeemed before."""
+
+
+class Unavailable(Exception):
+    """The database cannot be reached or does not answer; what was asked may be asked again later."""
+
+
+class Database(Protocol):
+    """The store of everything but keys.
+
+    A method raises Unavailable when the database does not answer. All times are aware, in UTC.
+    """
+
+    @property
+    def nonce_key(self) -> bytes:
+        """The key under which nonces are minted, shared by all who use this database (32 bytes)."""
+
+    async def read(self, query: Query[T]) -> T:
+        """Return what the query finds."""
+
+    async def redeem(
+        self, nonce: bytes, first: Query[A], second: Query[B], third: Query[C]
+    ) -> tuple[A, B, C]:
+        """Spend a nonce for ever and read what its request asks for; raise NonceSpent if it was spent before."""
+
+    async def write(self, *statements: Statement) -> None:
+        """Make the change that all statements together are, durably; raise Conflict, and change nothing, if one of
+        them touches another number of rows than it names.
+        """
+
+    async def forget_nonces(self, floor: bytes, limit: int) -> int:
+        """Delete ``limit`` spent nonces below ``floor`` at most; return how many were deleted."""
+
+    async def close(self) -> None:
+        """Finish the changes under way and let go of the database."""
+
+
+def first(build: Callable[[Row], T]) -> Callable[[list[Row]], T | None]:
+    """The builder of a query that finds one row or none."""
+    return lambda rows: build(rows[0]) if rows else None
+
+
+def every(build: Callable[[Row], T]) -> Callable[[list[Row]], list[T]]:
+    """The builder of a query that finds any number of rows."""
+    return lambda rows: [build(row) for row in rows]
+
+
+def nothing() -> Query[Any]:
+    """The query for a place where nothing is asked for; engines need not run it."""
+    return NOTHING
+
+
+NOTHING: Query[Any] = Query("", (), lambda rows: None)
+
+
+def placeholders(count: int) -> str:
+    """``?, ?, ?``: as many as ``count``."""
+    return ", ".join("?" * count)

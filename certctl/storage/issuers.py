@@ -1,0 +1,26 @@
+"""Issuers as the database knows them; their keys lie elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from certctl.storage.database import Query, Statement
+
+
+def certificate_of(issuer_id: str) -> Query[bytes | None]:
+    """The DER of the issuing certificate that is recorded for an issuer."""
+    return Query(
+        "SELECT certificate FROM issuers WHERE id = ?",
+        (issuer_id,),
+        lambda rows: bytes(rows[0][0]) if rows else None,
+    )
+
+
+def record(issuer_id: str, chain: Sequence[bytes], now: datetime) -> Statement:
+    """Record an issuer's certificates, in place of earlier ones."""
+    return Statement(
+        "INSERT INTO issuers (id, certificate, chain, created_at) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (id) DO UPDATE SET certificate = excluded.certificate, chain = excluded.chain",
+        (issuer_id, chain[0], b"".join(chain), now),
+    )

@@ -1,0 +1,53 @@
+"""Certificate profiles in ``certificate_profiles``."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from certctl.acme.objects import AuthMode, Profile
+from certctl.storage.database import Json, Query, Row, Statement, every, first
+
+_COLUMNS = "id, name, issuer_id, enabled, acme_auth_mode, max_ttl_seconds, policy"
+
+
+def _profile(row: Row) -> Profile:
+    id, name, issuer_id, enabled, mode, max_ttl_seconds, policy = row
+    return Profile(
+        id=id,
+        name=name,
+        issuer_id=issuer_id,
+        enabled=enabled,
+        acme_auth_mode=AuthMode(mode),
+        max_ttl_seconds=max_ttl_seconds,
+        policy=policy,
+    )
+
+
+def by_id(profile_id: str) -> Query[Profile | None]:
+    """The profile of that id."""
+    return Query(f"SELECT {_COLUMNS} FROM certificate_profiles WHERE id = ?", (profile_id,), first(_profile))
+
+
+def everyone() -> Query[list[Profile]]:
+    """All profiles."""
+    return Query(f"SELECT {_COLUMNS} FROM certificate_profiles ORDER BY id", (), every(_profile))
+
+
+def insert(profile: Profile, now: datetime) -> Statement:
+    """Add a profile; touches no row if the id is taken."""
+    return Statement(
+        f"INSERT INTO certificate_profiles ({_COLUMNS}, created_at, updated_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        (
+            profile.id,
+            profile.name,
+            profile.issuer_id,
+            profile.enabled,
+            profile.acme_auth_mode.value,
+            profile.max_ttl_seconds,
+            Json(profile.policy),
+            now,
+            now,
+        ),
+        rows=1,
+    )

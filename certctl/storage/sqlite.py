@@ -1,0 +1,237 @@
+"""The embedded engine: one SQLite file, one writer thread with group commit, reads in the caller's thread.
+
+A read takes 5 us, far less than a trip to a thread and back, so reads are plain calls. Writes wait for the disk; they
+queue for one thread, which puts all that has gathered into one transaction and one fsync. Spent nonces lie in a file
+of their own that is never synced: it outlives the process, and a reboot, which may lose its end, makes all nonces from
+before invalid (see ``nonce_store``).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import queue
+import sqlite3
+import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.python.failure import Failure
+
+from certctl.storage import sqlite_types
+from certctl.storage.database import (
+    NOTHING,
+    A,
+    B,
+    C,
+    Conflict,
+    Database,
+    NonceSpent,
+    Query,
+    Statement,
+    T,
+    Unavailable,
+)
+from certctl.storage.migrations import pending
+from certctl.storage.nonce_store import NonceStore
+
+MAX_BATCH = 256  # changes in one transaction, so that the first does not wait for ever
+CACHED_STATEMENTS = 256
+MEMORY = Path(":memory:")
+
+
+class DatabaseInUse(Exception):
+    """Another certctl runs on this file."""
+
+
+@attrs.define(eq=False)
+class _Change:
+    """Statements that wait for the writer, and who waits for them."""
+
+    statements: Sequence[Statement]
+    done: Deferred[None]
+    failure: Failure | None = None
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open the file in the mode that all of certctl's connections use."""
+    connection = sqlite3.connect(
+        path,
+        isolation_level=None,
+        check_same_thread=False,
+        detect_types=sqlite3.PARSE_DECLTYPES,
+        cached_statements=CACHED_STATEMENTS,
+    )
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "busy_timeout = 5000"):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the schema up to this version of certctl; raise SchemaTooNew if it is beyond."""
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS schema_migrations"
+        " (version INTEGER PRIMARY KEY, name TEXT NOT NULL, oldest_code INTEGER NOT NULL, applied_at TIMESTAMPTZ)"
+    )
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        state = connection.execute("SELECT max(version), max(oldest_code) FROM schema_migrations").fetchone()
+        for migration in pending(state[0] or 0, state[1] or 0):
+            for statement in _statements(migration.sql.replace("$SERIAL", "INTEGER")):
+                connection.execute(statement)
+            connection.execute(
+                "INSERT INTO schema_migrations VALUES (?, ?, ?, ?)",
+                (migration.version, migration.name, migration.oldest_code, datetime.now(UTC)),
+            )
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def _statements(script: str) -> list[str]:
+    """Split a script where SQLite finds a statement complete."""
+    found, gathered = [], ""
+    for line in script.splitlines(keepends=True):
+        gathered += line
+        if sqlite3.complete_statement(gathered):
+            found.append(gathered)
+            gathered = ""
+    return found
+
+
+class SqliteDatabase(Database):
+    """A Database in one file, for one process.
+
+    With a reactor, changes are committed in a thread of their own; without one (command line, tests) in the caller's.
+    """
+
+    def __init__(self, path: Path, reactor: IReactorFromThreads | None = None) -> None:
+        """Open or make the file; raise DatabaseInUse, SchemaTooNew or sqlite3.Error."""
+        self._lock = _lock(path) if reactor is not None else None
+        self._writing = connect(path)
+        migrate(self._writing)
+        self._reading = self._writing if path == MEMORY else connect(path)
+        self._nonces = NonceStore(path if path == MEMORY else path.with_name(path.stem + "-nonces.sqlite"))
+        self._queue: queue.SimpleQueue[_Change | None] = queue.SimpleQueue()
+        self._reactor = reactor
+        self._closed = False
+        self._writer = threading.Thread(
+            target=self._write_for_ever, name="certctl-sqlite-writer", daemon=True
+        )
+        if reactor is not None:
+            self._writer.start()
+
+    @property
+    def nonce_key(self) -> bytes:
+        return self._nonces.key
+
+    async def read(self, query: Query[T]) -> T:
+        return self._read(query)
+
+    async def redeem(
+        self, nonce: bytes, first: Query[A], second: Query[B], third: Query[C]
+    ) -> tuple[A, B, C]:
+        if not self._nonces.spend(nonce):
+            raise NonceSpent
+        return self._read(first), self._read(second), self._read(third)
+
+    async def write(self, *statements: Statement) -> None:
+        if self._closed:
+            raise Unavailable("the database is closed")
+        change = _Change(statements, Deferred())
+        if self._reactor is None:
+            self._commit([change])
+            _settle([change])
+        else:
+            self._queue.put(change)
+        await change.done
+
+    async def forget_nonces(self, floor: bytes, limit: int) -> int:
+        return self._nonces.forget(floor, limit)
+
+    async def close(self) -> None:
+        self._closed = True
+        if self._reactor is not None:
+            self._queue.put(None)
+            self._writer.join()
+        for connection in {self._reading, self._writing}:
+            connection.close()
+        self._nonces.close()
+        if self._lock is not None:
+            os.close(self._lock)
+
+    def _read(self, query: Query[T]) -> T:
+        if query is NOTHING:
+            return query.build([])
+        return query.build(self._reading.execute(query.sql, query.parameters).fetchall())
+
+    def _write_for_ever(self) -> None:
+        """The writer thread: commit what has gathered, tell the reactor, again."""
+        assert self._reactor is not None
+        while (change := self._queue.get()) is not None:
+            batch = [change]
+            while len(batch) < MAX_BATCH and not self._queue.empty():
+                if (change := self._queue.get()) is None:
+                    self._queue.put(None)
+                    break
+                batch.append(change)
+            self._commit(batch)
+            self._reactor.callFromThread(_settle, batch)
+
+    def _commit(self, batch: list[_Change]) -> None:
+        """Make all changes of a batch in one transaction; one that fails leaves the others whole."""
+        connection = self._writing
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            for change in batch:
+                self._apply(connection, change)
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            for change in batch:
+                change.failure = Failure(Unavailable(f"the database refused a commit: {error}"))
+
+    @staticmethod
+    def _apply(connection: sqlite3.Connection, change: _Change) -> None:
+        connection.execute("SAVEPOINT change")
+        try:
+            for statement in change.statements:
+                touched = connection.execute(statement.sql, statement.parameters).rowcount
+                if statement.rows is not None and touched != statement.rows:
+                    raise Conflict(f"{touched} rows instead of {statement.rows}: {statement.sql[:60]}")
+        except sqlite3.OperationalError:
+            raise  # disk full, input/output error: the whole transaction is in doubt
+        except Exception:
+            change.failure = Failure()
+            connection.execute("ROLLBACK TO change")
+        connection.execute("RELEASE change")
+
+
+def _settle(batch: list[_Change]) -> None:
+    for change in batch:
+        if change.failure is None:
+            change.done.callback(None)
+        else:
+            change.done.errback(change.failure)
+
+
+def _lock(path: Path) -> int:
+    """Keep a second server off the file; return the descriptor that holds the lock."""
+    descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise DatabaseInUse(
+            f"another certctl runs on {path}: stop it, or set CERTCTL_STATE_DIR to another"
+        ) from None
+    return descriptor
+
+
+sqlite_types.register()

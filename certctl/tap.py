@@ -1,0 +1,282 @@
+"""``twistd certctl``: where the parts are joined. Only this module knows the reactor and the concrete classes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import IServiceCollection, Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import LoopingCall
+from twisted.logger import ILogObserver, Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
+from twisted.python.usage import Options as UsageOptions
+
+from certctl import __version__, authority, log, start
+from certctl.acme.nonces import NonceMint
+from certctl.acme.objects import ChallengeType
+from certctl.authority.accounts import Accounts
+from certctl.authority.challenges import Challenges
+from certctl.authority.issuance import Issuance
+from certctl.authority.orders import Orders
+from certctl.authority.revocation import Revocation
+from certctl.authority.sweeper import Sweeper
+from certctl.authority.trail import Trail
+from certctl.background import Background
+from certctl.issuance.issuer import IssuerError
+from certctl.issuance.local import LocalCA
+from certctl.issuance.serving import ServingCertificate
+from certctl.settings import LogFormat, Settings, SettingsError
+from certctl.storage.database import Database
+from certctl.storage.migrations import SchemaTooNew
+from certctl.storage.sqlite import DatabaseInUse, SqliteDatabase
+from certctl.validation.addresses import EgressPolicy, Network, Resolvers
+from certctl.validation.attempt import validators
+from certctl.web.acme.admission import Admission
+from certctl.web.acme.dispatch import Dispatch
+from certctl.web.acme.table import DIRECTORY
+from certctl.web.health import Health
+from certctl.web.metrics import Metrics
+from certctl.web.origin import Origin
+from certctl.web.site import BoundedSite, root
+from certctl.web.tls import ServerContext, TlsError
+
+DRAIN = 20.0  # seconds that running requests have to end when the server stops
+RENEWAL_CHECK = 3600.0  # seconds between looks at the server's own certificate
+BACKLOG = 1024
+
+
+class Options(UsageOptions):
+    """The command line of ``twistd certctl``; everything else is a setting."""
+
+    optParameters = [["settings", "s", None, "File of CERTCTL_ settings; the environment wins over it."]]
+
+
+def makeService(options: Mapping[str, Any]) -> Service:
+    """Return the server's service; exit with one sentence if the settings are wrong."""
+    file = Path(options["settings"]) if options["settings"] else None
+    try:
+        settings = Settings.load(os.environ, file)
+    except SettingsError as error:
+        raise SystemExit(f"certctl: {error}") from None
+    return Daemon(settings)
+
+
+class Daemon(Service):
+    """The server from its start to its end."""
+
+    _log = Logger(namespace="certctl")
+
+    def __init__(self, settings: Settings) -> None:
+        from twisted.internet import reactor
+
+        self._reactor: Any = reactor
+        self._settings = settings
+        self._background = Background()
+        self._tls = ServerContext()
+        self._sweeping = LoopingCall(lambda: Deferred.fromCoroutine(self._sweep()))
+        self._renewing = LoopingCall(self._renew)
+        self._socket: socket.socket | None = None
+        self._port: IListeningPort | None = None
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Join twistd's application, and take over how it logs."""
+        if not IServiceCollection.providedBy(parent) and hasattr(parent, "setComponent"):
+            format = log.as_json if self._settings.log_format is LogFormat.JSON else log.as_text
+            parent.setComponent(
+                ILogObserver, log.observer(sys.stdout, format, self._settings.log_level.value)
+            )
+        super().setServiceParent(parent)
+
+    def privilegedStartService(self) -> None:
+        """Take the port, which may need root; exit with one sentence if that cannot be."""
+        settings = self._settings
+        try:
+            self._socket = start.listening_socket(settings.server_host, settings.server_port, BACKLOG)
+        except OSError as error:
+            where = f"{settings.server_host}:{settings.server_port}"
+            raise SystemExit(
+                f"certctl: cannot listen on {where} ({error.strerror}): set CERTCTL_SERVER_PORT"
+            ) from None
+
+    def startService(self) -> None:
+        """Open everything, and answer requests as soon as the reactor runs; exit with one sentence if that fails."""
+        super().startService()
+        os.umask(0o077)
+        for warning in self._settings.warnings:
+            self._log.warn("{warning}", warning=warning)
+        try:
+            start.private_directory(self._settings.state_dir)
+            self._build()
+        except (IssuerError, TlsError, DatabaseInUse, SchemaTooNew, OSError, start.StartError) as error:
+            raise SystemExit(f"certctl: {error}") from None
+        _ = Deferred.fromCoroutine(self._begin()).addErrback(self._fail)
+
+    def _build(self) -> None:
+        settings, reactor = self._settings, self._reactor
+        self._ca = self._open_ca()
+        self._renew()
+        self._database: Database = start.opened(lambda: SqliteDatabase(settings.sqlite_path, reactor))
+        self._trail = Trail(self._database, reactor)
+        self._nonces = NonceMint(self._database.nonce_key, settings.acme_server_nonce_ttl)
+        self._sweeper = Sweeper(self._database, self._trail, self._nonces)
+        self._metrics = Metrics()
+        self._health = Health(self._database, self._trail, {self._ca.id: self._ca})
+        self._origin = Origin(settings.server_external_url or "", self._tls.answers_to)
+        self._challenges = self._make_challenges()
+        dispatch = self._make_dispatch() if settings.acme_server_enabled else None
+        self._site = BoundedSite(root(dispatch, self._health, self._metrics), reactor)
+
+    def _open_ca(self) -> LocalCA:
+        settings, now = self._settings, start.now()
+        if settings.ca_cert_path is not None and settings.ca_key_path is not None:
+            return LocalCA.from_files(
+                settings.ca_cert_path, settings.ca_key_path, directory=settings.state_dir, now=now
+            )
+        names = {"common_name": settings.ca_common_name, "root_common_name": settings.ca_root_common_name}
+        return LocalCA.open(settings.state_dir, now=now, **names)
+
+    def _make_challenges(self) -> Challenges:
+        settings = self._settings
+        return Challenges(
+            self._database,
+            self._trail,
+            self._background,
+            self._reactor,
+            validators=validators(
+                self._reactor,
+                http01_port=settings.acme_server_http01_port,
+                tlsalpn01_port=settings.acme_server_tlsalpn01_port,
+            ),
+            limits={
+                ChallengeType.HTTP01: settings.acme_server_http01_concurrency,
+                ChallengeType.DNS01: settings.acme_server_dns01_concurrency,
+                ChallengeType.TLSALPN01: settings.acme_server_tlsalpn01_concurrency,
+            },
+            network=Network(
+                EgressPolicy(settings.acme_server_egress_allow, settings.acme_server_egress_deny),
+                Resolvers.of(
+                    f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+                    for host, port in settings.acme_server_dns01_resolver
+                ),
+            ),
+            authorization_ttl=settings.acme_server_authz_ttl,
+        )
+
+    def _make_dispatch(self) -> Dispatch:
+        settings, database, trail = self._settings, self._database, self._trail
+        terms = settings.acme_server_tos_url or ""
+        use_cases = authority.Authority(
+            trail=trail,
+            service=authority.Service(
+                directory=DIRECTORY,
+                terms_url=terms,
+                website=settings.acme_server_website or "",
+                caa_identities=settings.acme_server_caa_identities,
+                binding_required=settings.acme_server_eab_required,
+            ),
+            accounts=Accounts(
+                database, trail, terms_url=terms, binding_required=settings.acme_server_eab_required
+            ),
+            orders=Orders(
+                database,
+                trail,
+                order_ttl=settings.acme_server_order_ttl,
+                authorization_ttl=settings.acme_server_authz_ttl,
+                max_identifiers=settings.acme_server_max_identifiers,
+            ),
+            challenges=self._challenges,
+            issuance=Issuance(database, trail, {self._ca.id: self._ca}),
+            revocation=Revocation(database, trail),
+        )
+        return Dispatch(
+            admission=Admission(use_cases, database, self._nonces, self._reactor.seconds),
+            nonces=self._nonces,
+            origin=self._origin,
+            background=self._background,
+            metrics=self._metrics,
+            seconds=self._reactor.seconds,
+            default_profile_id=settings.acme_server_default_profile_id,
+        )
+
+    async def _begin(self) -> None:
+        """Put into the database what the first start finds missing, and listen."""
+        await start.seed(self._database, self._trail, self._ca, self._settings.acme_server_default_auth_mode)
+        assert self._socket is not None
+        factory = TLSMemoryBIOFactory(self._tls, False, self._site)
+        factory.noisy = False
+        self._port = self._reactor.adoptStreamPort(self._socket.fileno(), self._socket.family, factory)
+        self._socket.close()
+        _ = self._sweeping.start(self._settings.acme_server_gc_interval.total_seconds())
+        _ = self._renewing.start(RENEWAL_CHECK, now=False)
+        signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._reload))
+        resumed = await self._challenges.resume()
+        if resumed:
+            self._log.info("validations that the last stop interrupted go on", number=resumed)
+        self._log.info("certctl {version} is ready", version=__version__)
+        for format, fields in start.told(self._settings):
+            self._log.info(format, **fields)
+
+    def _fail(self, failure: Failure) -> None:
+        """End a start that went wrong once the reactor runs: with a log line, and an exit status that says so."""
+        self._log.failure("certctl cannot start", failure)
+        self._reactor.addSystemEventTrigger("after", "shutdown", os._exit, 1)
+        self._reactor.callWhenRunning(self._reactor.stop)
+
+    def stopService(self) -> Deferred[None]:
+        """Stop; fires when all is closed."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._end())
+
+    async def _end(self) -> None:
+        """Close the listener first, let running requests end, then let go of everything."""
+        self._health.stopping = True
+        for loop in (self._sweeping, self._renewing):
+            if loop.running:
+                loop.stop()
+        if self._port is not None:
+            await maybeDeferred(self._port.stopListening)
+        await self._background.drained(self._reactor, DRAIN)
+        await self._site.close()
+        await self._database.close()
+        self._log.info("certctl has stopped")
+
+    async def _sweep(self) -> None:
+        try:
+            self._metrics.swept.inc(await self._sweeper.sweep())
+        except Exception:  # the next sweep tries again
+            self._log.failure("the sweeper failed")
+
+    def _renew(self) -> None:
+        """Serve the operator's certificate, or our own, which is made anew well before it ends."""
+        settings, now = self._settings, start.now()
+        if settings.server_tls_cert_path is not None and settings.server_tls_key_path is not None:
+            if self._tls.not_after is None:
+                self._tls.load(settings.server_tls_cert_path, settings.server_tls_key_path, now=now)
+            return
+        own = ServingCertificate.ensure(settings.state_dir, self._ca, start.names(settings), now)
+        if own.not_after != self._tls.not_after:
+            self._tls.use(own.chain_pem, own.key_pem)
+
+    def _reload(self) -> None:
+        """Read the operator's certificate again, as SIGHUP asks; the old one stays if that fails."""
+        settings = self._settings
+        if settings.server_tls_cert_path is None or settings.server_tls_key_path is None:
+            self._log.info("SIGHUP: the server's certificate is its own, and nothing is to be read again")
+            return
+        try:
+            self._tls.load(settings.server_tls_cert_path, settings.server_tls_key_path, now=start.now())
+        except TlsError as error:
+            self._log.error("SIGHUP: {why}; the old certificate stays", why=str(error))
+        else:
+            self._origin.forget()
+            self._log.info(
+                "SIGHUP: the server's certificate was read again", not_after=str(self._tls.not_after)
+            )

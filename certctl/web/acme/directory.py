@@ -1,0 +1,27 @@
+"""The directory and the nonces (RFC 8555 sections 7.1.1 and 7.2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from certctl.web.acme.call import Call
+from certctl.web.answer import Answer, document
+
+
+async def directory(call: Call[None]) -> Answer:
+    """The URLs that a client starts from, and what it should know of the server."""
+    service = call.authority.service
+    meta: dict[str, Any] = {"externalAccountRequired": service.binding_required}
+    if service.terms_url:
+        meta["termsOfService"] = service.terms_url
+    if service.website:
+        meta["website"] = service.website
+    if service.caa_identities:
+        meta["caaIdentities"] = list(service.caa_identities)
+    urls = {member: call.urls.to(name) for member, name in service.directory}
+    return document({**urls, "meta": meta})
+
+
+async def new_nonce(call: Call[None]) -> Answer:
+    """A fresh nonce, which the dispatcher adds; a HEAD is answered 200 there."""
+    return Answer(status=204)

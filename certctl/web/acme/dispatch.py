@@ -1,0 +1,140 @@
+"""The one point that every ACME request passes: it is admitted, handled to its end, answered and counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from time import perf_counter
+from typing import Any
+
+from klein import Klein
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.web.server import Request
+
+from certctl.acme.nonces import NonceMint
+from certctl.acme.problems import Problem, ProblemType
+from certctl.background import Background
+from certctl.storage.database import Unavailable
+from certctl.web.acme.admission import Admission
+from certctl.web.acme.call import Urls
+from certctl.web.acme.table import PATHS, ROUTES, Route
+from certctl.web.answer import Answer, refusal
+from certctl.web.metrics import Metrics
+from certctl.web.origin import Origin
+
+UNAVAILABLE_FOR = timedelta(seconds=5)  # until a client asks again when the database did not answer
+NO_STORE = ("Cache-Control", "no-store")  # RFC 8555 section 7.2
+_POST = ("POST",)
+_GET_TOO = ("GET", "HEAD", "POST")
+
+
+class Dispatch:
+    """Serves the ACME routes of all profiles, and the shorthand for the default one."""
+
+    _log = Logger(namespace="certctl")
+
+    def __init__(
+        self,
+        *,
+        admission: Admission,
+        nonces: NonceMint,
+        origin: Origin,
+        background: Background,
+        metrics: Metrics,
+        seconds: Callable[[], float],
+        default_profile_id: str | None,
+    ) -> None:
+        self._admission = admission
+        self._nonces = nonces
+        self._origin = origin
+        self._background = background
+        self._metrics = metrics
+        self._seconds = seconds
+        self._default_profile_id = default_profile_id
+
+    def register(self, app: Klein) -> None:
+        """Add all routes to an application."""
+        for route in ROUTES:
+            methods = _GET_TOO if route.gets else _POST
+            app.route(f"/acme/profile/<profile_id>/{route.path}", methods=methods)(self._serving(route))
+            app.route(f"/acme/{route.path}", methods=methods)(self._serving(route))
+
+    def _serving(self, route: Route) -> Callable[..., Deferred[bytes]]:
+        def serve(request: Request, profile_id: str | None = None, **arguments: str) -> Deferred[bytes]:
+            # In the background: Klein cancels what it waits for when the client goes, and no use case may stop
+            # half-way.
+            return self._background.run(self._serve(route, request, profile_id, arguments))
+
+        serve.__name__ = route.name
+        return serve
+
+    async def _serve(
+        self, route: Route, request: Request, profile_id: str | None, arguments: Mapping[str, str]
+    ) -> bytes:
+        began = perf_counter()
+        outcome = "ok"
+        try:
+            answer = await self._answer(route, request, profile_id or self._default_profile_id, arguments)
+        except Problem as problem:
+            outcome = str(problem.type.value[0])
+            answer = refusal(problem)
+        except Unavailable as error:
+            outcome = "unavailable"
+            self._log.error("the database is unavailable", why=str(error))
+            answer = refusal(_unavailable())
+        except Exception:
+            outcome = "error"
+            self._log.failure("a request failed", route=route.name)
+            answer = refusal(Problem(ProblemType.SERVER_INTERNAL, "the server failed; its log says why"))
+        self._metrics.request(
+            route.name, outcome, profile_id or self._default_profile_id, perf_counter() - began
+        )
+        return self.finish(request, answer, profile_id, nonce=route.name == "new-nonce")
+
+    async def _answer(
+        self, route: Route, request: Request, profile_id: str | None, arguments: Mapping[str, str]
+    ) -> Answer:
+        if getattr(request, "too_large", False):
+            raise Problem(ProblemType.MALFORMED, "the request's body is too large", status=413)
+        if profile_id is None:
+            raise Problem(
+                ProblemType.USER_ACTION_REQUIRED,
+                "no default profile is set: use /acme/profile/<profile-id>/directory,"
+                " or have the operator set CERTCTL_ACME_SERVER_DEFAULT_PROFILE_ID",
+            )
+        origin = self._origin.of(request)
+        urls = Urls(PATHS, origin, profile_id)
+        if request.method == b"POST":
+            call: Any = await self._admission.signed(route, request, origin, urls, profile_id, arguments)
+        else:
+            call = await self._admission.unsigned(urls, profile_id, arguments)
+        answer = await route.handler(call)
+        return Answer(status=200) if request.method == b"HEAD" and answer.status == 204 else answer
+
+    def finish(
+        self, request: Request, answer: Answer, profile_id: str | None, *, nonce: bool = False
+    ) -> bytes:
+        """Add what every answer of this surface carries: a nonce after a POST, and the way to the directory."""
+        body = answer.send(request)
+        headers = request.responseHeaders
+        if nonce or request.method == b"POST":
+            headers.setRawHeaders("Replay-Nonce", [self._nonces.mint(self._seconds())])
+        headers.setRawHeaders(NO_STORE[0], [NO_STORE[1]])
+        profile_id = profile_id or self._default_profile_id
+        if profile_id is not None:
+            try:
+                index = Urls(PATHS, self._origin.of(request), profile_id).to("directory")
+            except Problem:
+                return body
+            headers.addRawHeader("Link", f'<{index}>;rel="index"')
+        return body
+
+
+def _unavailable() -> Problem:
+    return Problem(
+        ProblemType.SERVER_INTERNAL,
+        "the database does not answer at the moment",
+        status=503,
+        retry_after=UNAVAILABLE_FOR,
+    )

@@ -1,0 +1,61 @@
+"""newOrder, order, finalize (RFC 8555 section 7.4)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from certctl.acme import lifecycle
+from certctl.acme.objects import Order, Status
+from certctl.web.acme.call import Call, Urls
+from certctl.web.answer import Answer, document
+
+POLL_AFTER = "2"  # seconds until an order that is being processed is asked for again
+
+
+def moment(value: datetime) -> str:
+    """A time as RFC 3339 writes it, in UTC and whole seconds."""
+    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def order_document(order: Order, urls: Urls) -> dict[str, Any]:
+    """RFC 8555 section 7.1.3."""
+    value: dict[str, Any] = {
+        "status": order.status.value,
+        "expires": moment(order.expires_at),
+        "identifiers": [each.document() for each in order.identifiers],
+        "authorizations": [urls.to("authorization", each.id) for each in order.authorizations],
+        "finalize": urls.to("finalize", order.id),
+    }
+    if order.not_before is not None:
+        value["notBefore"] = moment(order.not_before)
+    if order.not_after is not None:
+        value["notAfter"] = moment(order.not_after)
+    if order.error is not None:
+        value["error"] = order.error
+    if order.certificate_id is not None:
+        value["certificate"] = urls.to("certificate", order.certificate_id)
+    return value
+
+
+def _shown(order: Order, urls: Urls, *, status: int = 200) -> Answer:
+    headers = {"Retry-After": POLL_AFTER} if order.status is Status.PROCESSING else {}
+    location = urls.to("order", order.id)
+    return document(order_document(order, urls), status=status, location=location, headers=headers)
+
+
+async def new_order(call: Call[None]) -> Answer:
+    """Make an order, if the profile allows all that it asks for."""
+    made = await call.authority.orders.create(call.profile, call.signer, call.payload)
+    return _shown(made, call.urls, status=201)
+
+
+async def order(call: Call[Order]) -> Answer:
+    """Show an order as it is now."""
+    return _shown(lifecycle.settled(call.found, call.authority.now()), call.urls)
+
+
+async def finalize(call: Call[Order]) -> Answer:
+    """Issue the certificate of an order."""
+    issued = await call.authority.issuance.finalize(call.profile, call.signer, call.found, call.payload)
+    return _shown(issued, call.urls)

@@ -1,0 +1,111 @@
+"""The ACME routes. From this table come the routes, the directory document and every URL (RFC 8555 section 7.1)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from enum import Enum, auto
+from typing import Any
+
+import attrs
+
+from certctl.storage import authorizations, certificates, orders
+from certctl.storage.database import Query, nothing
+from certctl.web.acme import accounts as account_resources
+from certctl.web.acme import authorizations as authorization_resources
+from certctl.web.acme import certificates as certificate_resources
+from certctl.web.acme import directory as directory_resources
+from certctl.web.acme import orders as order_resources
+from certctl.web.acme.call import Call
+from certctl.web.answer import Answer
+
+
+class Signer(Enum):
+    """How a request to a route is signed (RFC 8555 section 6.2)."""
+
+    JWK = auto()  # by the key that it carries
+    KID = auto()  # by an account
+    EITHER = auto()
+
+
+Handler = Callable[[Call[Any]], Awaitable[Answer]]
+
+
+def _no_object(_: str) -> Query[Any]:
+    return nothing()
+
+
+@attrs.frozen
+class Route:
+    """One resource: its name, its path below the profile, who handles it, and what a request to it must be."""
+
+    name: str
+    path: str
+    handler: Handler
+    signed_by: Signer = Signer.KID
+    loads: Callable[[str], Query[Any]] = (
+        _no_object  # the object that the path names, which must be the signer's
+    )
+    reads_only: bool = False  # a POST-as-GET is the only request (RFC 8555 section 6.3)
+    gets: bool = False  # an unsigned GET is allowed too
+    directory: str | None = None  # the member of the directory that names it
+
+    @property
+    def template(self) -> str:
+        """The path with ``{}`` for each variable part."""
+        return re.sub("<[^>]*>", "{}", self.path)
+
+
+ROUTES = (
+    Route("directory", "directory", directory_resources.directory, reads_only=True, gets=True),
+    Route(
+        "new-nonce",
+        "new-nonce",
+        directory_resources.new_nonce,
+        reads_only=True,
+        gets=True,
+        directory="newNonce",
+    ),
+    Route(
+        "new-account",
+        "new-account",
+        account_resources.new_account,
+        signed_by=Signer.JWK,
+        directory="newAccount",
+    ),
+    Route("account", "account/<id>", account_resources.account),
+    Route("orders", "account/<id>/orders", account_resources.orders, reads_only=True),
+    Route("key-change", "key-change", account_resources.key_change, directory="keyChange"),
+    Route("new-order", "new-order", order_resources.new_order, directory="newOrder"),
+    Route("order", "order/<id>", order_resources.order, loads=orders.by_id, reads_only=True),
+    Route("finalize", "order/<id>/finalize", order_resources.finalize, loads=orders.by_id),
+    Route("new-authz", "new-authz", authorization_resources.new_authorization, directory="newAuthz"),
+    Route("authorization", "authz/<id>", authorization_resources.authorization, loads=authorizations.by_id),
+    Route(
+        "challenge", "challenge/<id>", authorization_resources.challenge, loads=authorizations.by_challenge
+    ),
+    Route(
+        "certificate",
+        "certificate/<id>",
+        certificate_resources.certificate,
+        loads=certificates.by_id,
+        reads_only=True,
+    ),
+    Route(
+        "alternate",
+        "certificate/<id>/chain/<chain>",
+        certificate_resources.certificate,
+        loads=certificates.by_id,
+        reads_only=True,
+    ),
+    Route(
+        "revoke-cert",
+        "revoke-cert",
+        certificate_resources.revoke,
+        signed_by=Signer.EITHER,
+        directory="revokeCert",
+    ),
+)
+
+PATHS = {route.name: route.template for route in ROUTES}
+DIRECTORY = tuple((route.directory, route.name) for route in ROUTES if route.directory is not None)

@@ -1,0 +1,148 @@
+"""The HTTP server's outer wall: what arrives is bounded in size, count and time before anything looks at it."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from klein import Klein
+from klein.resource import KleinResource
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import connectionDone
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
+from twisted.web import http
+from twisted.web.iweb import IRequest
+from twisted.web.server import Request, Site
+from werkzeug.exceptions import HTTPException
+
+from certctl.acme.jose import MAX_BODY
+from certctl.acme.problems import Problem, ProblemType
+from certctl.web.acme.dispatch import Dispatch
+from certctl.web.answer import Answer, document, refusal
+from certctl.web.health import Health
+from certctl.web.metrics import Metrics
+
+MAX_DISCARDED = (
+    1024 * 1024
+)  # octets beyond MAX_BODY that are read, so that the client reads the 413, and thrown away
+MAX_HEADERS = 64
+MAX_HEADER_OCTETS = 16 * 1024  # request line and all headers
+TIMEOUT = 60  # seconds from a connection's opening, or its last answer, to the end of its next request
+CLOSING = 5  # seconds that connections have to close when the server stops
+METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
+
+
+class BoundedRequest(Request):
+    """A request whose body is kept up to MAX_BODY octets."""
+
+    too_large = False
+    _arrived = 0
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Keep a piece of the body, or drop it; cut the connection of who does not stop."""
+        self._arrived += len(data)
+        if self._arrived <= MAX_BODY:
+            super().handleContentChunk(data)
+            return
+        self.too_large = True
+        if self._arrived > MAX_BODY + MAX_DISCARDED and self.channel is not None:
+            self.channel.forceAbortClient()
+
+    def process(self) -> None:
+        """Refuse what no route could be asked with; twisted.web and Klein take it from here."""
+        if self.method not in METHODS:
+            self.setResponseCode(http.NOT_IMPLEMENTED)
+            self.setHeader("Content-Length", "0")
+            self.finish()
+            return
+        super().process()
+
+
+class BoundedChannel(http.HTTPChannel):
+    """A connection whose client must send each request whole within the timeout, however it drips."""
+
+    maxHeaders = MAX_HEADERS
+    totalHeadersSize = MAX_HEADER_OCTETS
+    requestFactory = BoundedRequest
+    site: BoundedSite
+
+    def connectionMade(self) -> None:
+        """Count the connection as open."""
+        super().connectionMade()
+        self.site.channels.add(self)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Count it no more."""
+        super().connectionLost(reason)
+        self.site.channels.discard(self)
+
+    def resetTimeout(self) -> None:
+        """Not with each octet: the time runs from the opening or the last answer."""
+
+
+class BoundedSite(Site):
+    """Makes such connections. There is no access log: each state change is logged where it is made."""
+
+    protocol = BoundedChannel  # type: ignore[assignment]  # HTTP/1.1 alone, so no protocol need be chosen
+    displayTracebacks = False
+    noisy = False
+
+    def __init__(self, resource: Any, reactor: IReactorTime) -> None:
+        super().__init__(resource, requestFactory=BoundedRequest, timeout=TIMEOUT, reactor=reactor)
+        self.channels: set[BoundedChannel] = set()
+
+    async def close(self) -> None:
+        """Close all connections, once what was written to them is sent, or after some seconds."""
+        for channel in list(self.channels):
+            channel.loseConnection()
+        for _ in range(CLOSING * 20):
+            if not self.channels:
+                return
+            await deferLater(self.reactor, 0.05)
+
+    def getContentFile(self, length: int | None) -> Any:
+        """Bodies are small and stay in memory."""
+        return io.BytesIO()
+
+    def log(self, request: Any) -> None:
+        """Log nothing."""
+
+
+def root(dispatch: Dispatch | None, health: Health, metrics: Metrics) -> KleinResource:
+    """All that is served: ACME if it is switched on, health, readiness and metrics."""
+    app = Klein()
+    app.url_map.merge_slashes = False  # a redirect would make a client sign another URL
+    app.url_map.strict_slashes = False
+    if dispatch is not None:
+        dispatch.register(app)
+
+    @app.route("/health", methods=["GET"])
+    def alive(request: Request) -> bytes:
+        return document({"status": "ok"}).send(request)
+
+    @app.route("/ready", methods=["GET"])
+    async def ready(request: Request) -> bytes:
+        return (await health.ready()).send(request)
+
+    @app.route("/metrics", methods=["GET"])
+    def measured(request: Request) -> bytes:
+        return metrics.answer().send(request)
+
+    @app.handle_errors(HTTPException)
+    def refused(request: IRequest, failure: Failure) -> bytes:
+        assert isinstance(request, Request) and isinstance(failure.value, HTTPException)
+        answer = _refused(failure.value)
+        if dispatch is not None and request.path.startswith(b"/acme/"):
+            return dispatch.finish(request, answer, None)
+        return answer.send(request)
+
+    return app.resource()
+
+
+def _refused(error: HTTPException) -> Answer:
+    """What the router found wrong with a request: no such path, or not by this method (RFC 8555 section 6.3)."""
+    headers = dict(error.get_headers())
+    allow = {"Allow": headers["Allow"]} if "Allow" in headers else {}
+    detail = "there is no such resource" if error.code == http.NOT_FOUND else str(error.description)
+    return refusal(Problem(ProblemType.MALFORMED, detail, status=error.code, headers=allow))
