@@ -160,8 +160,10 @@ def _context(material: _Material) -> SSL.Context:
 
 
 def _protocol(connection: SSL.Connection, offered: list[bytes]) -> bytes:
-    """Choose HTTP, or end the handshake with no_application_protocol (RFC 7301 section 3.2)."""
-    return HTTP if HTTP in offered else b""
+    """Choose HTTP, or end the handshake with the alert no_application_protocol (RFC 7301 section 3.2)."""
+    if HTTP not in offered:
+        raise SSL.Error([("", "", "no application protocol")])  # what makes pyOpenSSL send that alert
+    return HTTP
 
 
 def _material(certificate_pem: bytes, key_pem: bytes, certificate: str, key: str) -> _Material:

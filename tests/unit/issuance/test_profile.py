@@ -20,11 +20,9 @@ from certctl.issuance.hierarchy import issuing_certificate, root_certificate
 from certctl.issuance.issuer import Template, TemplateError
 from certctl.issuance.profile import (
     IssuingCertificate,
-    ValidityError,
     authority_key_identifier,
     build,
     lint,
-    validity,
 )
 
 NOW = datetime(2026, 5, 17, 12, 0, 0, tzinfo=UTC)
@@ -67,7 +65,9 @@ class SubjectTests(SynchronousTestCase):
 
     def test_common_name_of_the_order(self) -> None:
         """A common name that the CSR asked for is kept if it is one of the names."""
-        self.assertEqual(self.subject(("a.example.org", "b.example.org"), "b.example.org"), "CN=b.example.org")
+        self.assertEqual(
+            self.subject(("a.example.org", "b.example.org"), "b.example.org"), "CN=b.example.org"
+        )
         self.assertEqual(self.subject(("*.example.org",), "*.example.org"), "CN=*.example.org")
 
     def test_none_asked_none_given(self) -> None:
@@ -98,7 +98,12 @@ class SubjectTests(SynchronousTestCase):
 
 class ExtensionTests(SynchronousTestCase):
     def test_names_in_order(self) -> None:
-        names = (dns_name("z.example.org"), ip_address("2001:db8::1"), dns_name("*.a.org"), ip_address("192.0.2.1"))
+        names = (
+            dns_name("z.example.org"),
+            ip_address("2001:db8::1"),
+            dns_name("*.a.org"),
+            ip_address("192.0.2.1"),
+        )
         found = extension(signed(template(names=names)), x509.SubjectAlternativeName).value
         self.assertEqual(
             list(found),
@@ -172,7 +177,13 @@ class ExtensionTests(SynchronousTestCase):
             usage = extension(signed(template(public_key=key)), x509.KeyUsage).value
             self.assertTrue(usage.digital_signature)
             self.assertEqual(usage.key_encipherment, enciphers)
-            for other in ("content_commitment", "data_encipherment", "key_agreement", "key_cert_sign", "crl_sign"):
+            for other in (
+                "content_commitment",
+                "data_encipherment",
+                "key_agreement",
+                "key_cert_sign",
+                "crl_sign",
+            ):
                 self.assertFalse(getattr(usage, other), other)
 
     def test_other_keys_refused(self) -> None:
@@ -241,7 +252,11 @@ class LintTests(SynchronousTestCase):
 
     def test_other_names(self) -> None:
         found = signed(template("a.example.org", "b.example.org"))
-        for names in (("a.example.org",), ("b.example.org", "a.example.org"), ("a.example.org", "c.example.org")):
+        for names in (
+            ("a.example.org",),
+            ("b.example.org", "a.example.org"),
+            ("a.example.org", "c.example.org"),
+        ):
             self.assert_noticed(template(*names), found)
 
     def test_name_of_another_kind(self) -> None:
@@ -273,63 +288,3 @@ class LintTests(SynchronousTestCase):
             .sign(ISSUING_KEY, hashes.SHA256())
         )
         self.assert_noticed(template(), found)
-
-
-class ValidityTests(SynchronousTestCase):
-    FAR = NOW + 1000 * DAY
-    LIFETIME = 90 * DAY
-
-    def test_plain(self) -> None:
-        """It starts a minute ago and, both ends counted, lasts exactly its lifetime."""
-        starts, ends = validity(NOW + timedelta(microseconds=7), self.LIFETIME, self.FAR)
-        self.assertEqual(starts, NOW - timedelta(minutes=1))
-        self.assertEqual(ends - starts + SECOND, self.LIFETIME)
-
-    def test_short_life_is_not_eaten_up(self) -> None:
-        starts, ends = validity(NOW, timedelta(seconds=60), self.FAR)
-        self.assertEqual((starts, ends), (NOW - 6 * SECOND, NOW + 53 * SECOND))
-
-    def test_issuer_ends_first(self) -> None:
-        """What the client left open is cut to the issuer's end."""
-        end = NOW + 10 * DAY
-        self.assertEqual(validity(NOW, self.LIFETIME, end)[1], end)
-        self.assertEqual(validity(NOW, self.LIFETIME, end, not_before=NOW + DAY), (NOW + DAY, end))
-
-    def test_asked_and_given(self) -> None:
-        starts, ends = NOW + DAY, NOW + 7 * DAY
-        self.assertEqual(validity(NOW, self.LIFETIME, self.FAR, starts, ends), (starts, ends))
-        self.assertEqual(validity(NOW, self.LIFETIME, self.FAR, not_after=ends), (NOW - timedelta(minutes=1), ends))
-        self.assertEqual(
-            validity(NOW, self.LIFETIME, self.FAR, not_before=starts), (starts, starts + self.LIFETIME - SECOND)
-        )
-
-    def test_whole_lifetime_asked_from_now(self) -> None:
-        """An end at the edge of the lifetime costs the backdating, not the order."""
-        wanted = NOW + self.LIFETIME - SECOND
-        self.assertEqual(validity(NOW, self.LIFETIME, self.FAR, not_after=wanted), (NOW, wanted))
-
-    def test_asked_and_refused(self) -> None:
-        """RFC 8555 section 7.4: a certificate with contents other than those requested must not be issued."""
-        for starts, ends in (
-            (None, NOW + 91 * DAY),  # longer than the lifetime
-            (NOW, NOW + self.LIFETIME),  # by the one second that both ends make
-            (None, NOW),  # over before it begins
-            (NOW + DAY, NOW + DAY),
-            (NOW + 2 * DAY, NOW + DAY),
-            (NOW - 200 * DAY, None),  # would have ended
-        ):
-            self.assertRaises(ValidityError, validity, NOW, self.LIFETIME, self.FAR, starts, ends)
-
-    def test_asked_beyond_the_issuer(self) -> None:
-        error = self.assertRaises(
-            ValidityError, validity, NOW, self.LIFETIME, NOW + 5 * DAY, None, NOW + 6 * DAY
-        )
-        self.assertEqual(str(error), "notAfter may be 2026-05-22T12:00:00Z at most, when the issuing CA ends")
-
-    def test_issuer_ended(self) -> None:
-        self.assertRaises(ValidityError, validity, NOW, self.LIFETIME, NOW - SECOND)
-
-    def test_fits_the_profile(self) -> None:
-        """What comes out goes into a template as it is."""
-        starts, ends = validity(NOW, 10_000 * DAY, ISSUER.expires_at)
-        build(template(not_before=starts, not_after=ends), ISSUER, 1)
