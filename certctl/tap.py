@@ -1,4 +1,4 @@
-"""``twistd certctl``: where the parts are joined. Only this module knows the reactor and the concrete classes."""
+"""``twistd certctl``: a server from its start to its end. Only this module knows the reactor."""
 
 from __future__ import annotations
 
@@ -19,17 +19,8 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from twisted.python.usage import Options as UsageOptions
 
-from certctl import __version__, authority, log, start
-from certctl.acme.nonces import NonceMint
-from certctl.acme.objects import ChallengeType
-from certctl.authority.accounts import Accounts
-from certctl.authority.challenges import Challenges
-from certctl.authority.issuance import Issuance
-from certctl.authority.orders import Orders
-from certctl.authority.revocation import Revocation
-from certctl.authority.sweeper import Sweeper
-from certctl.authority.trail import Trail
-from certctl.background import Background
+from certctl import __version__, log, start
+from certctl.assembly import assemble
 from certctl.issuance.issuer import IssuerError
 from certctl.issuance.local import LocalCA
 from certctl.issuance.serving import ServingCertificate
@@ -37,15 +28,7 @@ from certctl.settings import LogFormat, Settings, SettingsError
 from certctl.storage.database import Database
 from certctl.storage.migrations import SchemaTooNew
 from certctl.storage.sqlite import DatabaseInUse, SqliteDatabase
-from certctl.validation.addresses import EgressPolicy, Network, Resolvers
-from certctl.validation.attempt import validators
-from certctl.web.acme.admission import Admission
-from certctl.web.acme.dispatch import Dispatch
-from certctl.web.acme.table import DIRECTORY
-from certctl.web.health import Health
-from certctl.web.metrics import Metrics
-from certctl.web.origin import Origin
-from certctl.web.site import BoundedSite, root
+from certctl.web.site import BoundedSite
 from certctl.web.tls import ServerContext, TlsError
 
 DRAIN = 20.0  # seconds that running requests have to end when the server stops
@@ -79,7 +62,6 @@ class Daemon(Service):
 
         self._reactor: Any = reactor
         self._settings = settings
-        self._background = Background()
         self._tls = ServerContext()
         self._sweeping = LoopingCall(lambda: Deferred.fromCoroutine(self._sweep()))
         self._renewing = LoopingCall(self._renew)
@@ -124,15 +106,9 @@ class Daemon(Service):
         self._ca = self._open_ca()
         self._renew()
         self._database: Database = start.opened(lambda: SqliteDatabase(settings.sqlite_path, reactor))
-        self._trail = Trail(self._database, reactor)
-        self._nonces = NonceMint(self._database.nonce_key, settings.acme_server_nonce_ttl)
-        self._sweeper = Sweeper(self._database, self._trail, self._nonces)
-        self._metrics = Metrics()
-        self._health = Health(self._database, self._trail, {self._ca.id: self._ca})
-        self._origin = Origin(settings.server_external_url or "", self._tls.answers_to)
-        self._challenges = self._make_challenges()
-        dispatch = self._make_dispatch() if settings.acme_server_enabled else None
-        self._site = BoundedSite(root(dispatch, self._health, self._metrics), reactor)
+        issuers = {self._ca.id: self._ca}
+        self._parts = assemble(settings, self._database, issuers, reactor, self._tls.answers_to)
+        self._site = BoundedSite(self._parts.resource, reactor)
 
     def _open_ca(self) -> LocalCA:
         settings, now = self._settings, start.now()
@@ -143,72 +119,11 @@ class Daemon(Service):
         names = {"common_name": settings.ca_common_name, "root_common_name": settings.ca_root_common_name}
         return LocalCA.open(settings.state_dir, now=now, **names)
 
-    def _make_challenges(self) -> Challenges:
-        settings = self._settings
-        return Challenges(
-            self._database,
-            self._trail,
-            self._background,
-            self._reactor,
-            validators=validators(
-                self._reactor,
-                http01_port=settings.acme_server_http01_port,
-                tlsalpn01_port=settings.acme_server_tlsalpn01_port,
-            ),
-            limits={
-                ChallengeType.HTTP01: settings.acme_server_http01_concurrency,
-                ChallengeType.DNS01: settings.acme_server_dns01_concurrency,
-                ChallengeType.TLSALPN01: settings.acme_server_tlsalpn01_concurrency,
-            },
-            network=Network(
-                EgressPolicy(settings.acme_server_egress_allow, settings.acme_server_egress_deny),
-                Resolvers.of(
-                    f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-                    for host, port in settings.acme_server_dns01_resolver
-                ),
-            ),
-            authorization_ttl=settings.acme_server_authz_ttl,
-        )
-
-    def _make_dispatch(self) -> Dispatch:
-        settings, database, trail = self._settings, self._database, self._trail
-        terms = settings.acme_server_tos_url or ""
-        use_cases = authority.Authority(
-            trail=trail,
-            service=authority.Service(
-                directory=DIRECTORY,
-                terms_url=terms,
-                website=settings.acme_server_website or "",
-                caa_identities=settings.acme_server_caa_identities,
-                binding_required=settings.acme_server_eab_required,
-            ),
-            accounts=Accounts(
-                database, trail, terms_url=terms, binding_required=settings.acme_server_eab_required
-            ),
-            orders=Orders(
-                database,
-                trail,
-                order_ttl=settings.acme_server_order_ttl,
-                authorization_ttl=settings.acme_server_authz_ttl,
-                max_identifiers=settings.acme_server_max_identifiers,
-            ),
-            challenges=self._challenges,
-            issuance=Issuance(database, trail, {self._ca.id: self._ca}),
-            revocation=Revocation(database, trail),
-        )
-        return Dispatch(
-            admission=Admission(use_cases, database, self._nonces, self._reactor.seconds),
-            nonces=self._nonces,
-            origin=self._origin,
-            background=self._background,
-            metrics=self._metrics,
-            seconds=self._reactor.seconds,
-            default_profile_id=settings.acme_server_default_profile_id,
-        )
-
     async def _begin(self) -> None:
         """Put into the database what the first start finds missing, and listen."""
-        await start.seed(self._database, self._trail, self._ca, self._settings.acme_server_default_auth_mode)
+        await start.seed(
+            self._database, self._parts.trail, self._ca, self._settings.acme_server_default_auth_mode
+        )
         assert self._socket is not None
         factory = TLSMemoryBIOFactory(self._tls, False, self._site)
         factory.noisy = False
@@ -217,7 +132,7 @@ class Daemon(Service):
         _ = self._sweeping.start(self._settings.acme_server_gc_interval.total_seconds())
         _ = self._renewing.start(RENEWAL_CHECK, now=False)
         signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._reload))
-        resumed = await self._challenges.resume()
+        resumed = await self._parts.challenges.resume()
         if resumed:
             self._log.info("validations that the last stop interrupted go on", number=resumed)
         self._log.info("certctl {version} is ready", version=__version__)
@@ -237,20 +152,20 @@ class Daemon(Service):
 
     async def _end(self) -> None:
         """Close the listener first, let running requests end, then let go of everything."""
-        self._health.stopping = True
+        self._parts.health.stopping = True
         for loop in (self._sweeping, self._renewing):
             if loop.running:
                 loop.stop()
         if self._port is not None:
             await maybeDeferred(self._port.stopListening)
-        await self._background.drained(self._reactor, DRAIN)
+        await self._parts.background.drained(self._reactor, DRAIN)
         await self._site.close()
         await self._database.close()
         self._log.info("certctl has stopped")
 
     async def _sweep(self) -> None:
         try:
-            self._metrics.swept.inc(await self._sweeper.sweep())
+            self._parts.metrics.swept.inc(await self._parts.sweeper.sweep())
         except Exception:  # the next sweep tries again
             self._log.failure("the sweeper failed")
 
@@ -276,7 +191,7 @@ class Daemon(Service):
         except TlsError as error:
             self._log.error("SIGHUP: {why}; the old certificate stays", why=str(error))
         else:
-            self._origin.forget()
+            self._parts.origin.forget()
             self._log.info(
                 "SIGHUP: the server's certificate was read again", not_after=str(self._tls.not_after)
             )

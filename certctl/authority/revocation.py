@@ -1,4 +1,4 @@
-"""Revocation (RFC 8555 section 7.6): by the account, by the certificate's key, or by who proved control of all names."""
+"""Revocation by the account, the certificate's key, or who proved control of all names (RFC 8555 section 7.6)."""
 
 from __future__ import annotations
 

@@ -12,7 +12,10 @@ from certctl.storage.database import Json, Query, Row, Statement, placeholders
 
 OPEN = "status IN ('pending', 'ready', 'processing')"
 
-_OWN = "id, profile_id, account_id, status, identifiers, expires_at, created_at, not_before, not_after, error, certificate_id"
+_OWN = (
+    "id, profile_id, account_id, status, identifiers, expires_at, created_at, not_before, not_after, error,"
+    " certificate_id"
+)
 _COLUMNS = ", ".join(f"o.{name}" for name in _OWN.split(", "))
 _WITH_AUTHORIZATIONS = (
     f"SELECT {_COLUMNS}, a.id, a.status, a.expires_at FROM acme_orders o"

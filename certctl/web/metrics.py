@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from certctl import __version__
+from certctl.background import Background
 from certctl.web.answer import Answer
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)  # seconds
@@ -17,7 +18,7 @@ MAX_PROFILES = 1000  # labels; a client may ask for any number of profiles that 
 class Metrics:
     """What is counted, in a registry of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, background: Background) -> None:
         self.registry = CollectorRegistry()
         self._requests = Counter(
             "certctl_acme_requests",
@@ -35,11 +36,12 @@ class Metrics:
         self.swept = Counter(
             "certctl_acme_swept", "Rows that the sweeper moved or deleted.", registry=self.registry
         )
-        self.running = Gauge(
+        running = Gauge(
             "certctl_acme_running",
-            "Requests and validations under way that wait for something.",
+            "Requests and validations that are under way and wait for something.",
             registry=self.registry,
         )
+        running.set_function(lambda: len(background))
         info = Gauge("certctl_build_info", "The version that runs.", ("version",), registry=self.registry)
         info.labels(__version__).set(1)
         self._profiles: set[str] = set()

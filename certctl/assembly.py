@@ -1,0 +1,154 @@
+"""Where the parts are joined: from settings, a database and a CA to everything that answers requests.
+
+Beside ``tap``, the only module that knows the concrete classes. What the parts need of the world (the reactor, the
+database, the signer, the names that TLS answers to) is handed in, so that tests join the same parts around a clock
+and a database in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+from klein.resource import KleinResource
+
+from certctl.acme.nonces import NonceMint
+from certctl.acme.objects import ChallengeType
+from certctl.authority import Authority, Service
+from certctl.authority.accounts import Accounts
+from certctl.authority.challenges import Challenges
+from certctl.authority.issuance import Issuance
+from certctl.authority.orders import Orders
+from certctl.authority.revocation import Revocation
+from certctl.authority.sweeper import Sweeper
+from certctl.authority.trail import Trail
+from certctl.background import Background
+from certctl.issuance.issuer import Issuer
+from certctl.settings import Settings
+from certctl.storage.database import Database
+from certctl.validation.addresses import EgressPolicy, Network, Resolvers
+from certctl.validation.attempt import Validator, validators
+from certctl.web.acme.admission import Admission
+from certctl.web.acme.dispatch import Dispatch
+from certctl.web.acme.table import DIRECTORY
+from certctl.web.health import Health
+from certctl.web.metrics import Metrics
+from certctl.web.origin import Origin
+from certctl.web.site import root
+
+
+@attrs.frozen(kw_only=True)
+class Parts:
+    """A server, joined."""
+
+    trail: Trail
+    background: Background
+    challenges: Challenges
+    sweeper: Sweeper
+    metrics: Metrics
+    health: Health
+    origin: Origin
+    resource: KleinResource
+
+
+def assemble(
+    settings: Settings,
+    database: Database,
+    issuers: Mapping[str, Issuer],
+    reactor: Any,
+    answers_to: Callable[[str], bool],
+    validating: Mapping[ChallengeType, Validator] | None = None,
+) -> Parts:
+    """Join a server from its parts. ``validating`` takes the place of the validators that dial out."""
+    trail, background = Trail(database, reactor), Background()
+    nonces = NonceMint(database.nonce_key, settings.acme_server_nonce_ttl)
+    challenges = Challenges(
+        database,
+        trail,
+        background,
+        reactor,
+        validators=validating if validating is not None else _validators(settings, reactor),
+        limits=_limits(settings),
+        network=_network(settings),
+        authorization_ttl=settings.acme_server_authz_ttl,
+    )
+    metrics, health = Metrics(background), Health(database, trail, issuers)
+    origin = Origin(settings.server_external_url or "", answers_to)
+    authority = _authority(settings, database, trail, challenges, issuers)
+    dispatch = Dispatch(
+        admission=Admission(authority, database, nonces, reactor.seconds),
+        nonces=nonces,
+        origin=origin,
+        background=background,
+        metrics=metrics,
+        seconds=reactor.seconds,
+        default_profile_id=settings.acme_server_default_profile_id,
+    )
+    return Parts(
+        trail=trail,
+        background=background,
+        challenges=challenges,
+        sweeper=Sweeper(database, trail, nonces),
+        metrics=metrics,
+        health=health,
+        origin=origin,
+        resource=root(dispatch if settings.acme_server_enabled else None, health, metrics),
+    )
+
+
+def _authority(
+    settings: Settings,
+    database: Database,
+    trail: Trail,
+    challenges: Challenges,
+    issuers: Mapping[str, Issuer],
+) -> Authority:
+    terms, binding_required = settings.acme_server_tos_url or "", settings.acme_server_eab_required
+    return Authority(
+        trail=trail,
+        service=Service(
+            directory=DIRECTORY,
+            terms_url=terms,
+            website=settings.acme_server_website or "",
+            caa_identities=settings.acme_server_caa_identities,
+            binding_required=binding_required,
+        ),
+        accounts=Accounts(database, trail, terms_url=terms, binding_required=binding_required),
+        orders=Orders(
+            database,
+            trail,
+            order_ttl=settings.acme_server_order_ttl,
+            authorization_ttl=settings.acme_server_authz_ttl,
+            max_identifiers=settings.acme_server_max_identifiers,
+        ),
+        challenges=challenges,
+        issuance=Issuance(database, trail, issuers),
+        revocation=Revocation(database, trail),
+    )
+
+
+def _validators(settings: Settings, reactor: Any) -> Mapping[ChallengeType, Validator]:
+    return validators(
+        reactor,
+        http01_port=settings.acme_server_http01_port,
+        tlsalpn01_port=settings.acme_server_tlsalpn01_port,
+    )
+
+
+def _limits(settings: Settings) -> Mapping[ChallengeType, int]:
+    return {
+        ChallengeType.HTTP01: settings.acme_server_http01_concurrency,
+        ChallengeType.DNS01: settings.acme_server_dns01_concurrency,
+        ChallengeType.TLSALPN01: settings.acme_server_tlsalpn01_concurrency,
+    }
+
+
+def _network(settings: Settings) -> Network:
+    return Network(
+        EgressPolicy(settings.acme_server_egress_allow, settings.acme_server_egress_deny),
+        Resolvers.of(
+            f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            for host, port in settings.acme_server_dns01_resolver
+        ),
+    )
