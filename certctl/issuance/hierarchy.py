@@ -74,7 +74,10 @@ def complete(paths: Files, *, common_name: str, root_common_name: str, now: date
 def root_certificate(key: SigningKey, common_name: str, now: datetime) -> x509.Certificate:
     """Return a self-signed root for one level of issuing CAs."""
     name = _name(common_name)
-    builder = _authority(key, name, path_length=1).issuer_name(name)
+    own = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(
+        subject_key_identifier(key.public_key())
+    )
+    builder = _authority(key, name, path_length=1).issuer_name(name).add_extension(own, critical=False)
     return _valid(builder, now, ROOT_LIFETIME).sign(key, signature_hash(key))
 
 
