@@ -1,0 +1,47 @@
+"""The table of a comparison."""
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from benchmarks.compare import medians, ratio, table
+from benchmarks.measure import Latency
+from benchmarks.report import Figures
+
+
+def figures(cpu: float, step: str = "newOrder") -> Figures:
+    """Figures of which the CPU matters."""
+    return Figures(
+        certificates_per_second=100.0,
+        server_cpu=cpu,
+        server_user=cpu,
+        server_system=0.0,
+        server_peak_memory=50.0,
+        generator_cpu=1.0,
+        elapsed=1.0,
+        counts={},
+        latencies={step: Latency(count=1, p50=cpu, p90=cpu, p99=cpu, longest=cpu)},
+    )
+
+
+class TableTests(SynchronousTestCase):
+    """Medians, and the ratio of the first column to the second."""
+
+    def test_median_of_the_rounds(self) -> None:
+        found = medians([figures(9.0), figures(2.0), figures(3.0)])
+        self.assertEqual(found["server CPU, ms/certificate"], 3.0)
+        self.assertEqual(found["newOrder, p99 ms"], 3.0)
+
+    def test_two_servers_have_a_ratio(self) -> None:
+        lines = list(table({"one": [figures(1.0)], "other": [figures(4.0)]}))
+        self.assertEqual(lines[0], "| median | one | other | ratio |")
+        self.assertIn("| server CPU, ms/certificate | 1.00 | 4.00 | 0.25 |", lines)
+
+    def test_one_server_has_none(self) -> None:
+        self.assertIn("| certificates/s | 100.00 |", list(table({"one": [figures(1.0)], "other": []})))
+
+    def test_step_of_one_server_alone_stays_empty_for_the_other(self) -> None:
+        lines = list(table({"one": [figures(1.0)], "other": [figures(4.0, "order")]}))
+        self.assertIn("| newOrder, p50 ms | 1.00 |  |  |", lines)
+        self.assertIn("| order, p50 ms |  | 4.00 |  |", lines)
+
+    def test_nothing_is_divided_by_zero(self) -> None:
+        self.assertEqual((ratio(1.0, 0.0), ratio(None, 1.0), ratio(1.0, None)), ("", "", ""))
