@@ -1,4 +1,6 @@
-"""The other side of a validation, in this process and on loopback: a web server, a TLS server, a DNS server."""
+"""The other side of a validation, in this process and on loopback: a web server, a TLS server, a DNS
+server.
+"""
 
 from __future__ import annotations
 
@@ -87,7 +89,9 @@ class Connection(Protocol):
 
 
 class Responder(Factory):
-    """Listens on loopback and does as ``script`` says when a whole HTTP request, or a connection, has come."""
+    """Listens on loopback and does as ``script`` says when a whole HTTP request, or a connection, has
+    come.
+    """
 
     protocol = Connection
     noisy = False
@@ -335,7 +339,9 @@ def general(identifier: Identifier) -> x509.GeneralName:
 
 @implementer(IOpenSSLServerConnectionCreator)
 class TLSContext:
-    """A server's TLS: one certificate, the protocols it agrees to, the versions it speaks; notes the SNI that came."""
+    """A server's TLS: one certificate, the protocols it agrees to, the versions it speaks; notes the SNI
+    that came.
+    """
 
     def __init__(
         self,

@@ -90,7 +90,9 @@ class FetchTests(HTTP01Case):
         self.assertEqual(evidence.url, f"http://a.example:{self.port}{PATH}")
 
     async def test_request(self) -> None:
-        """A GET with the name as Host, a fixed User-Agent, no wish for encodings, and the end of the connection."""
+        """A GET with the name as Host, a fixed User-Agent, no wish for encodings, and the end of the
+        connection.
+        """
         await self.validate()
         (request,) = self.web.requests
         lines = request.decode().lower().split("\r\n")

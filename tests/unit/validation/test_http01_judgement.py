@@ -1,4 +1,6 @@
-"""Tests for the pure half of certctl.validation.http01: where a redirect may lead, and what an answer shows."""
+"""Tests for the pure half of certctl.validation.http01: where a redirect may lead, and what an answer
+shows.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ class FirstHopTests(SynchronousTestCase):
     """RFC 8555 section 8.3, step 1."""
 
     def test_urls(self) -> None:
-        """The port is in the URL only if it is not 80, an IPv6 address stands in brackets (RFC 8738 section 5)."""
+        """The port is in the URL only if it is not 80, an IPv6 address stands in brackets (RFC 8738 section
+        5).
+        """
         table = (
             (dns_name("a.example"), 80, "a.example"),
             (dns_name("a.example"), 5002, "a.example:5002"),
@@ -98,7 +102,9 @@ class NextHopTests(SynchronousTestCase):
             self.refused(location)
 
     def test_configured_ports(self) -> None:
-        """Where the server dials other ports than 80 and 443, those are the two; a URL without a port means them."""
+        """Where the server dials other ports than 80 and 443, those are the two; a URL without a port means
+        them.
+        """
         ports = Ports(5002, 5003)
         for location, url in {
             "http://b.example/": "http://b.example:5002/",
@@ -256,7 +262,9 @@ class JudgeAnswerTests(SynchronousTestCase):
             self.assertEqual(isinstance(problem, Transient), status >= 500)
 
     def test_content_of_other_paths_not_shown(self) -> None:
-        """After a redirect to a path of the redirector's choice the body stays secret; on the own path it is shown."""
+        """After a redirect to a path of the redirector's choice the body stays secret; on the own path it is
+        shown.
+        """
         for location, shown in (
             ("/latest/meta-data", False),
             (PATH + "?x", False),
