@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 
 from certctl.acme.identifiers import Identifier
 from certctl.issuance import files
-from certctl.issuance.issuer import Template
+from certctl.issuance.issuer import IssuerError, Template
 from certctl.issuance.local import LocalCA
-from certctl.issuance.profile import validity
+from certctl.issuance.profile import ValidityError, validity
 
 LIFETIME = timedelta(days=90)
 FILE = "server.pem"
@@ -43,7 +43,8 @@ class ServingCertificate:
         """Return the certificate of a state directory, or a new one with a new key if that will not do.
 
         It will do while more than a third of its life is left, for exactly these names, under this CA, in a
-        file that nobody else may read. Raise IssuerError if the directory cannot be written.
+        file that nobody else may read. Raise IssuerError if the directory cannot be written, or if the CA
+        has expired.
         """
         path = directory / FILE
         with files.reporting(directory), files.locked(directory):
@@ -57,7 +58,13 @@ class ServingCertificate:
     @classmethod
     def _make(cls, path: Path, ca: LocalCA, names: Sequence[Identifier], now: datetime) -> Self:
         key = ec.generate_private_key(ec.SECP256R1())
-        starts, ends = validity(now, LIFETIME, ca.expires_at)
+        try:
+            starts, ends = validity(now, LIFETIME, ca.expires_at)
+        except ValidityError:
+            ended = f"{ca.expires_at:%Y-%m-%d}"
+            raise IssuerError(
+                f"{path}: {ca.common_name!r} expired on {ended}; give the server a new CA"
+            ) from None
         issued = ca.issue(
             Template(
                 names=tuple(dict.fromkeys(names)),

@@ -117,6 +117,10 @@ class ServingTests(SynchronousTestCase):
         self.assertEqual(made.not_after, self.ca.expires_at)
         self.assertEqual(self.ensure(late + 5 * DAY), made)
 
+    def test_ca_expired(self) -> None:
+        error = self.assertRaises(IssuerError, self.ensure, self.ca.expires_at + DAY)
+        self.assertIn("server.pem: 'issuing' expired on 2031-05-16; give the server a new CA", str(error))
+
     def test_crash_leaves_a_pair(self) -> None:
         """A file that was being written is thrown away; what is served is always whole."""
         made = self.ensure()
