@@ -35,7 +35,10 @@ def _parts(event: LogEvent) -> tuple[str, str, str, str | None]:
     )
     level = event.get("log_level", LogLevel.info).name
     failure = event.get("log_failure")
-    text = formatEvent(event) or (str(failure.value) if failure is not None else "")
+    said = event.get("log_format") or ""
+    text = said if said and "{" not in said else formatEvent(event)
+    if not text and failure is not None:
+        text = str(failure.value)
     return moment, level, text, failure.getTraceback() if failure is not None else None
 
 

@@ -90,7 +90,7 @@ class Trail:
         events = (events,) if isinstance(events, Event) else events
         await self._database.write(*statements, *(event.row(now) for event in events))
         for event in events:
-            self._log.info("{event}", event=event.action.value, **_fields(event))
+            self._log.info(event.action.value, **_fields(event))
 
 
 def _fields(event: Event) -> dict[str, Any]:

@@ -1,9 +1,10 @@
-"""The embedded engine: one SQLite file, one writer thread with group commit, reads in the caller's thread.
+"""The embedded engine: one SQLite file, everything in the caller's thread but the wait for the disk.
 
-A read takes 5 us, far less than a trip to a thread and back, so reads are plain calls. Writes wait for the disk; they
-queue for one thread, which puts all that has gathered into one transaction and one fsync. Spent nonces lie in a file
-of their own that is never synced: it outlives the process, and a reboot, which may lose its end, makes all nonces from
-before invalid (see ``nonce_store``).
+A statement takes 5 to 10 us, less than a trip to a thread and back and the fight for the interpreter that comes with
+it, so statements are plain calls. COMMIT waits for the disk: it alone runs in a thread, and what is to be written
+meanwhile gathers and goes into the next transaction together. Spent nonces lie in a file of their own that is never
+synced: it outlives the process, and a reboot, which may lose its end, makes all nonces from before invalid (see
+``nonce_store``).
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from certctl.storage.database import (
 from certctl.storage.migrations import pending
 from certctl.storage.nonce_store import NonceStore
 
-MAX_BATCH = 256  # changes in one transaction, so that the first does not wait for ever
+MAX_BATCH = 100  # changes in one transaction: about 10 ms in which nothing else runs
 CACHED_STATEMENTS = 256
 MEMORY = Path(":memory:")
 
@@ -50,7 +51,7 @@ class DatabaseInUse(Exception):
 
 @attrs.define(eq=False)
 class _Change:
-    """Statements that wait for the writer, and who waits for them."""
+    """Statements that wait to be durable, and who waits for them."""
 
     statements: Sequence[Statement]
     done: Deferred[None]
@@ -107,7 +108,7 @@ def _statements(script: str) -> list[str]:
 class SqliteDatabase(Database):
     """A Database in one file, for one process.
 
-    With a reactor, changes are committed in a thread of their own; without one (command line, tests) in the caller's.
+    With a reactor, changes are made durable in a thread; without one (command line, tests) in the caller's.
     """
 
     def __init__(self, path: Path, reactor: IReactorFromThreads | None = None) -> None:
@@ -117,14 +118,15 @@ class SqliteDatabase(Database):
         migrate(self._writing)
         self._reading = self._writing if path == MEMORY else connect(path)
         self._nonces = NonceStore(path if path == MEMORY else path.with_name(path.stem + "-nonces.sqlite"))
-        self._queue: queue.SimpleQueue[_Change | None] = queue.SimpleQueue()
         self._reactor = reactor
         self._closed = False
-        self._writer = threading.Thread(
-            target=self._write_for_ever, name="certctl-sqlite-writer", daemon=True
-        )
+        self._gathered: list[_Change] = []
+        self._committing: list[_Change] = []
+        self._idle: Deferred[None] | None = None
+        self._commits: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._commit_for_ever, name="certctl-sqlite", daemon=True)
         if reactor is not None:
-            self._writer.start()
+            self._thread.start()
 
     @property
     def nonce_key(self) -> bytes:
@@ -144,11 +146,8 @@ class SqliteDatabase(Database):
         if self._closed:
             raise Unavailable("the database is closed")
         change = _Change(statements, Deferred())
-        if self._reactor is None:
-            self._commit([change])
-            _settle([change])
-        else:
-            self._queue.put(change)
+        self._gathered.append(change)
+        self._begin()
         await change.done
 
     async def forget_nonces(self, floor: bytes, limit: int) -> int:
@@ -156,9 +155,12 @@ class SqliteDatabase(Database):
 
     async def close(self) -> None:
         self._closed = True
+        if self._committing:
+            self._idle = Deferred()
+            await self._idle
         if self._reactor is not None:
-            self._queue.put(None)
-            self._writer.join()
+            self._commits.put(False)
+            self._thread.join()
         for connection in {self._reading, self._writing}:
             connection.close()
         self._nonces.close()
@@ -170,55 +172,78 @@ class SqliteDatabase(Database):
             return query.build([])
         return query.build(self._reading.execute(query.sql, query.parameters).fetchall())
 
-    def _write_for_ever(self) -> None:
-        """The writer thread: commit what has gathered, tell the reactor, again."""
-        assert self._reactor is not None
-        while (change := self._queue.get()) is not None:
-            batch = [change]
-            while len(batch) < MAX_BATCH and not self._queue.empty():
-                if (change := self._queue.get()) is None:
-                    self._queue.put(None)
-                    break
-                batch.append(change)
-            self._commit(batch)
-            self._reactor.callFromThread(_settle, batch)
-
-    def _commit(self, batch: list[_Change]) -> None:
-        """Make all changes of a batch in one transaction; one that fails leaves the others whole."""
-        connection = self._writing
+    def _begin(self) -> None:
+        """Put what has gathered into a transaction and commit it, unless the one before is still under way."""
+        if self._committing or not self._gathered:
+            return
+        self._committing, self._gathered = self._gathered[:MAX_BATCH], self._gathered[MAX_BATCH:]
         try:
-            connection.execute("BEGIN IMMEDIATE")
-            for change in batch:
-                self._apply(connection, change)
-            connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            for change in batch:
-                change.failure = Failure(Unavailable(f"the database refused a commit: {error}"))
+            self._apply_all()
+        except sqlite3.OperationalError as error:
+            self._end(error)
+            return
+        if self._reactor is None:
+            self._end(self._commit())
+        else:
+            self._commits.put(True)
 
-    @staticmethod
-    def _apply(connection: sqlite3.Connection, change: _Change) -> None:
-        connection.execute("SAVEPOINT change")
+    def _commit_for_ever(self) -> None:
+        """The thread: wait for the disk, again and again."""
+        assert self._reactor is not None
+        while self._commits.get():
+            self._reactor.callFromThread(self._end, self._commit())
+
+    def _commit(self) -> sqlite3.Error | None:
+        try:
+            self._writing.execute("COMMIT")
+        except sqlite3.Error as error:
+            return error
+        return None
+
+    def _end(self, error: sqlite3.Error | None) -> None:
+        """Tell all who wait for the transaction what became of their changes, and go on with the next."""
+        if error is not None:
+            if self._writing.in_transaction:
+                self._writing.execute("ROLLBACK")
+            for change in self._committing:
+                change.failure = Failure(Unavailable(f"the database refused a commit: {error}"))
+        settled, self._committing = self._committing, []
+        self._begin()
+        for change in settled:
+            if change.failure is None:
+                change.done.callback(None)
+            else:
+                change.done.errback(change.failure)
+        if self._idle is not None and not self._committing:
+            idle, self._idle = self._idle, None
+            idle.callback(None)
+
+    def _apply_all(self) -> None:
+        """Make all changes in one transaction. One that fails is rare: then all are undone, and the others made again,
+        which costs less than a savepoint for each."""
+        while True:
+            self._writing.execute("BEGIN IMMEDIATE")
+            for change in self._committing:
+                if change.failure is None and not self._apply(change):
+                    self._writing.execute("ROLLBACK")
+                    break
+            else:
+                return
+
+    def _apply(self, change: _Change) -> bool:
+        """Make one change; if it cannot be made, note why and return False."""
+        execute = self._writing.execute
         try:
             for statement in change.statements:
-                touched = connection.execute(statement.sql, statement.parameters).rowcount
+                touched = execute(statement.sql, statement.parameters).rowcount
                 if statement.rows is not None and touched != statement.rows:
                     raise Conflict(f"{touched} rows instead of {statement.rows}: {statement.sql[:60]}")
         except sqlite3.OperationalError:
             raise  # disk full, input/output error: the whole transaction is in doubt
         except Exception:
             change.failure = Failure()
-            connection.execute("ROLLBACK TO change")
-        connection.execute("RELEASE change")
-
-
-def _settle(batch: list[_Change]) -> None:
-    for change in batch:
-        if change.failure is None:
-            change.done.callback(None)
-        else:
-            change.done.errback(change.failure)
+            return False
+        return True
 
 
 def _lock(path: Path) -> int:

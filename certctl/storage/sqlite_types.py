@@ -24,7 +24,7 @@ def _convert_moment(text: bytes) -> datetime:
 
 
 def _convert_json(text: bytes) -> Any:
-    return json.loads(text)
+    return {} if text == b"{}" else [] if text == b"[]" else json.loads(text)  # mostly, and ten times as fast
 
 
 def _convert_boolean(text: bytes) -> bool:

@@ -49,6 +49,15 @@ class BoundedRequest(Request):
         if self._arrived > MAX_BODY + MAX_DISCARDED and self.channel is not None:
             self.channel.forceAbortClient()
 
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """Take a request that has arrived. No form is parsed: none is expected, and a stranger's is an attack."""
+        assert self.content is not None
+        self.content.seek(0)
+        self.method, self.uri, self.clientproto = command, path, version
+        self.path, _, query = path.partition(b"?")
+        self.args = http.parse_qs(query, True) if query else {}
+        self.process()
+
     def process(self) -> None:
         """Refuse what no route could be asked with; twisted.web and Klein take it from here."""
         if self.method not in METHODS:
