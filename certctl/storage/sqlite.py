@@ -170,7 +170,11 @@ class SqliteDatabase(Database):
     def _read(self, query: Query[T]) -> T:
         if query is NOTHING:
             return query.build([])
-        return query.build(self._reading.execute(query.sql, query.parameters).fetchall())
+        try:
+            rows = self._reading.execute(query.sql, query.parameters).fetchall()
+        except sqlite3.OperationalError as error:
+            raise Unavailable(f"the database refused a read: {error}") from error
+        return query.build(rows)
 
     def _begin(self) -> None:
         """Put what has gathered into a transaction and commit it, unless the one before is still under way."""
@@ -219,8 +223,11 @@ class SqliteDatabase(Database):
             idle.callback(None)
 
     def _apply_all(self) -> None:
-        """Make all changes in one transaction. One that fails is rare: then all are undone, and the others made again,
-        which costs less than a savepoint for each."""
+        """Make all changes in one transaction.
+
+        One that fails is rare: then all are undone, and the others made again, which costs less than a savepoint for
+        each.
+        """
         while True:
             self._writing.execute("BEGIN IMMEDIATE")
             for change in self._committing:
