@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from time import perf_counter
@@ -25,6 +26,7 @@ from certctl.web.origin import Origin
 
 UNAVAILABLE_FOR = timedelta(seconds=5)  # until a client asks again when the database did not answer
 NO_STORE = ("Cache-Control", "no-store")  # RFC 8555 section 7.2
+_PROFILE = re.compile(rb"/acme/profile/([A-Za-z0-9._~-]+)/")
 _POST = ("POST",)
 _GET_TOO = ("GET", "HEAD", "POST")
 
@@ -111,6 +113,11 @@ class Dispatch:
             call = await self._admission.unsigned(urls, profile_id, arguments)
         answer = await route.handler(call)
         return Answer(status=200) if request.method == b"HEAD" and answer.status == 204 else answer
+
+    def refuse(self, request: Request, answer: Answer) -> bytes:
+        """Answer what no route was found for."""
+        below = _PROFILE.match(request.path)
+        return self.finish(request, answer, below[1].decode("ascii") if below else None)
 
     def finish(
         self, request: Request, answer: Answer, profile_id: str | None, *, nonce: bool = False
