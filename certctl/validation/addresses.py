@@ -20,8 +20,9 @@ Server = tuple[IPAddress, int]  # a resolver: address and port
 class AddressDenied(Problem):
     """An address that the egress policy does not let the server dial."""
 
-    def __init__(self, address: IPAddress, reason: str) -> None:
-        super().__init__(ProblemType.CONNECTION, f"{address} is not dialled: {reason}")
+    def __init__(self, address: IPAddress, reason: str, name: str = "") -> None:
+        shown = f"{name}: {address}" if name and name != str(address) else str(address)
+        super().__init__(ProblemType.CONNECTION, f"{shown} is not dialled: {reason}")
         self.address = address
         self.reason = reason
 

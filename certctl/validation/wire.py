@@ -56,8 +56,8 @@ class Dialler:
         An address identifier is not looked up (RFC 8738 section 4). Raises AddressDenied if no address is
         left.
         """
-        targets = permitted(await self._addresses(host, network), network)
-        return Wire(self._reactor, targets, port, self.connect_seconds)
+        targets = permitted(host.value, await self._addresses(host, network), network)
+        return Wire(self._reactor, targets, port, self.connect_seconds, name=host.value)
 
     async def _addresses(self, host: Identifier, network: Network) -> tuple[IPAddress, ...]:
         if host.type is IdentifierType.IP:
@@ -65,7 +65,7 @@ class Dialler:
         return await self._lookup.addresses(host.value, network.resolvers)
 
 
-def permitted(addresses: Iterable[IPAddress], network: Network) -> tuple[IPAddress, ...]:
+def permitted(name: str, addresses: Iterable[IPAddress], network: Network) -> tuple[IPAddress, ...]:
     """Return the allowed ones, IPv6 and IPv4 in turn, MAX_TARGETS at most; raise the first AddressDenied if
     none is.
     """
@@ -79,7 +79,7 @@ def permitted(addresses: Iterable[IPAddress], network: Network) -> tuple[IPAddre
         else:
             allowed.append(address)
     if denied and not allowed:
-        raise denied[0]
+        raise AddressDenied(denied[0].address, denied[0].reason, name)
     six = (each for each in allowed if each.version == 6)
     four = (each for each in allowed if each.version == 4)
     turns = chain.from_iterable(zip_longest(six, four))
@@ -102,12 +102,14 @@ class Wire:
         port: int,
         seconds: float,
         max_bytes: int = MAX_BYTES,
+        name: str = "",
     ) -> None:
         self._reactor = reactor
         self._targets = targets
         self._port = port
         self._seconds = seconds
         self._max_bytes = max_bytes
+        self._name = name
         self._metered: Any = None  # the _Metered of the connection that stands
         self.dialled: str | None = None  # the address that accepted the connection
 
@@ -132,7 +134,8 @@ class Wire:
                 self.dialled = str(target)
                 wrapped: IProtocol = self._metered.wrappedProtocol
                 return wrapped
-        raise Transient(ProblemType.CONNECTION, "could not connect to " + "; ".join(failures))
+        asked = f"{self._name}: " if self._name not in map(str, self._targets) else ""
+        raise Transient(ProblemType.CONNECTION, f"{asked}could not connect to {'; '.join(failures)}")
 
     def _endpoint(self, target: IPAddress) -> IStreamClientEndpoint:
         """Twisted's endpoints ask no resolver for the text of an address."""

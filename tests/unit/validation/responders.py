@@ -225,7 +225,7 @@ class DNSResponder:
         if self.silent:
             return []
         response = self.answer(query, question.name, kind)
-        if self.truncate and over == "udp":
+        if over == "udp" and (self.truncate or len(response.to_wire(max_size=65535)) > query.payload):
             response.answer.clear()
             response.flags |= dns.flags.TC
         if self.forge is not None:
@@ -235,7 +235,7 @@ class DNSResponder:
     def answer(self, query: Any, name: dns.name.Name, kind: str) -> dns.message.Message:
         response = dns.message.make_response(query, recursion_available=True)
         text = name.to_text(omit_final_dot=True).lower()
-        response.set_rcode(self.rcodes.get(text, 0))
+        response.set_rcode(dns.rcode.Rcode(self.rcodes.get(text, 0)))
         known = {each for each, _ in self.zone}
         seen: set[str] = set()
         while (text, kind) not in self.zone and (text, "CNAME") in self.zone and text not in seen:
@@ -250,22 +250,29 @@ class DNSResponder:
             response.set_rcode(dns.rcode.NXDOMAIN)
         return response
 
-    def listen(self, test: TestCase, interface: str = "127.0.0.1", port: int = 0) -> str:
-        """Listen until the test's end and return ``address:port``."""
+    def serve(self, interface: str, port: int = 0) -> tuple[Any, Responder]:
+        """Listen on UDP and on the same port of TCP."""
         while True:
             udp = reactor.listenUDP(port, _UDP(self), interface=interface)
-            number = udp.getHost().port
             stream = Responder()
-            stream.protocol = _TCP
+            stream.protocol = _TCP  # type: ignore[assignment]
             stream.dns = self  # type: ignore[attr-defined]
             try:
-                stream._port = reactor.listenTCP(number, stream, interface=interface)
+                stream._port = reactor.listenTCP(udp.getHost().port, stream, interface=interface)
             except CannotListenError:
                 udp.stopListening()
-                continue
-            test.addCleanup(udp.stopListening)
-            test.addCleanup(stream.stop)
-            return f"[{interface}]:{number}" if ":" in interface else f"{interface}:{number}"
+                if port:
+                    raise
+            else:
+                return udp, stream
+
+    def listen(self, test: TestCase, interface: str = "127.0.0.1") -> str:
+        """Listen until the test's end and return ``address:port``."""
+        udp, stream = self.serve(interface)
+        test.addCleanup(udp.stopListening)
+        test.addCleanup(stream.stop)
+        port = udp.getHost().port
+        return f"[{interface}]:{port}" if ":" in interface else f"{interface}:{port}"
 
 
 class _UDP(DatagramProtocol):
@@ -280,9 +287,10 @@ class _UDP(DatagramProtocol):
             self.transport.write(each, addr)
 
 
-class _TCP(Int16StringReceiver):  # type: ignore[misc]
+class _TCP(Int16StringReceiver):
     noisy = False
     factory: Any
+    transport: Any
 
     def connectionMade(self) -> None:
         self.factory.made(self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import attrs
@@ -17,7 +18,7 @@ from certctl.validation.attempt import Limits, Transient, validators, within
 from certctl.validation.special_purpose import IPAddress
 from certctl.validation.wire import CLOSE_SECONDS, Wire
 
-from .responders import Responder, reactor
+from .responders import Connection, Responder, reactor
 
 
 def late() -> Problem:
@@ -129,10 +130,11 @@ class WireTests(TestCase):
     async def test_bound(self) -> None:
         """One byte too many, and the connection is cut."""
         for count, overrun in ((100, False), (101, True)):
-            self.web.on_connect = lambda connection, count=count: connection.transport.write(b"x" * count)  # type: ignore[misc]
+            data = b"x" * count
+            self.web.on_connect = partial(_write, data)
             async with self.wire(max_bytes=100) as wire:
                 received = _Counting()
-                await wire.connect(Factory.forProtocol(lambda received=received: received))  # type: ignore[misc]
+                await wire.connect(_Once(received))
                 if not overrun:
                     await received.enough
                 else:
@@ -148,6 +150,20 @@ class WireTests(TestCase):
         """The network of an attempt is a value."""
         network = Network(EgressPolicy(), Resolvers.of(["10.0.0.1"]))
         self.assertEqual(network, Network(EgressPolicy(), Resolvers.of(["10.0.0.1:53"])))
+
+
+def _write(data: bytes, connection: Connection) -> None:
+    connection.transport.write(data)
+
+
+class _Once(Factory):
+    """A factory of one protocol that is there already."""
+
+    def __init__(self, made: Protocol) -> None:
+        self._made = made
+
+    def buildProtocol(self, addr: object) -> Protocol:
+        return self._made
 
 
 class _Counting(Protocol):

@@ -10,7 +10,8 @@ from certctl.acme.objects import ChallengeType
 from certctl.acme.problems import Problem, ProblemType
 from certctl.validation.addresses import Resolvers
 from certctl.validation.attempt import Transient
-from certctl.validation.caa import NOBODY, CAARecord, Grant, Question, caa, climb, grant, judge
+from certctl.validation.caa import NOBODY, Grant, Question, caa, climb, grant, judge
+from certctl.validation.resolver import CAARecord
 
 from .responders import SHORT, DNSResponder, reactor
 

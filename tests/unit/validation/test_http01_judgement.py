@@ -44,7 +44,7 @@ class NextHopTests(SynchronousTestCase):
     """Redirects."""
 
     def refused(self, location: str, words: str = "", ports: Ports = NAMES) -> Problem:
-        problem = self.assertRaises(Problem, next_hop, 302, (location.encode(),), BASE, ports)
+        problem: Problem = self.assertRaises(Problem, next_hop, 302, (location.encode(),), BASE, ports)
         self.assertIs(problem.type, ProblemType.UNAUTHORIZED, location)
         self.assertNotIsInstance(problem, Transient)
         self.assertIn(words, problem.detail)
@@ -184,7 +184,7 @@ class NextHopTests(SynchronousTestCase):
     def test_one_location_field(self) -> None:
         """None, or several that may disagree, lead nowhere."""
         for locations in ((), (b"/a", b"/b")):
-            problem = self.assertRaises(Problem, next_hop, 302, locations, BASE, NAMES)
+            problem: Problem = self.assertRaises(Problem, next_hop, 302, locations, BASE, NAMES)
             self.assertIn("Location fields", problem.detail)
 
     @given(st.one_of(st.binary(max_size=80), st.text(max_size=80).map(str.encode)))

@@ -167,7 +167,7 @@ class JudgedBeforeDiallingTests(SynchronousTestCase):
 
     def test_permitted(self) -> None:
         """No address at all is nothing to dial."""
-        self.assertEqual(permitted([], Network(EgressPolicy(), NOWHERE)), ())
+        self.assertEqual(permitted("a.example", [], Network(EgressPolicy(), NOWHERE)), ())
 
 
 class WholeValidationCase(TestCase):
@@ -218,7 +218,9 @@ class FirstHopTests(WholeValidationCase):
 
     async def test_entry_opens_exactly_that(self) -> None:
         await self.validate("a.example")
-        await self.refused("inside.example", "127.0.0.2 is not dialled: rule 127.0.0.0/8, loopback")
+        await self.refused(
+            "inside.example", "inside.example: 127.0.0.2 is not dialled: rule 127.0.0.0/8, loopback"
+        )
 
     async def test_rebinding_resolver(self) -> None:
         """The resolver's second answer would be the internal address: it is never asked for."""

@@ -112,8 +112,17 @@ class JudgeCertificateTests(SynchronousTestCase):
     def test_proofs(self) -> None:
         """An OCTET STRING of 32 bytes in DER, and no other encoding of it."""
         digest = PROOF[2:]
-        for proof in (b"", digest, PROOF[:-1], PROOF + b"\0", b"\x03\x20" + digest, b"\x04\x81\x20" + digest,
-                      b"\x24\x22\x04\x20" + digest, b"\x04\x21\0" + digest, b"\x04\x80" + digest + b"\0\0"):  # fmt: skip
+        for proof in (
+            b"",
+            digest,
+            PROOF[:-1],
+            PROOF + b"\0",
+            b"\x03\x20" + digest,
+            b"\x04\x21\0" + digest,
+            b"\x04\x81\x20" + digest,
+            b"\x04\x80" + digest + b"\0\0",
+            b"\x24\x22\x04\x20" + digest,
+        ):
             self.refused(der([DNS], proof), "does not hold an OCTET STRING of 32 bytes")
 
     def test_other_digest(self) -> None:
