@@ -35,10 +35,9 @@ def settled(order: Order, now: datetime) -> Order:
     if order.status is Status.PROCESSING:
         return order  # its authorizations held when issuance began
     states = {_state(each.status, each.expires_at, now) for each in order.authorizations}
-    if states <= {Status.VALID}:
-        return attrs.evolve(order, status=Status.READY)
     if states <= {Status.VALID, Status.PENDING}:
-        return attrs.evolve(order, status=Status.PENDING)
+        status = Status.READY if Status.PENDING not in states else Status.PENDING
+        return order if order.status is status else attrs.evolve(order, status=status)
     return attrs.evolve(order, status=Status.INVALID, error=LOST_AUTHORIZATION.document())
 
 

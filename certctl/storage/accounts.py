@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from certctl.acme.objects import Account, Status
+from certctl.acme.objects import Account, Profile, Status
+from certctl.storage import profiles
 from certctl.storage.database import Json, Query, Row, Statement, first
 
 _COLUMNS = "id, profile_id, thumbprint, jwk, contact, status, terms_agreed, created_at"
@@ -22,6 +23,31 @@ def _account(row: Row) -> Account:
         terms_agreed=terms_agreed,
         created_at=created_at,
     )
+
+
+def _signer(rows: list[Row]) -> tuple[Profile | None, Account | None]:
+    if not rows:
+        return None, None
+    profile, account = rows[0][: profiles.WIDTH], rows[0][profiles.WIDTH :]
+    return profiles.read(profile), None if account[0] is None else _account(account)
+
+
+_JOINED = (
+    f"SELECT {profiles.COLUMNS.format('p')}, {', '.join(f'a.{name}' for name in _COLUMNS.split(', '))}"
+    " FROM certificate_profiles p LEFT JOIN acme_accounts a ON a.profile_id = p.id AND"
+)
+_SIGNER_BY_ID = f"{_JOINED} a.id = ? WHERE p.id = ?"
+_SIGNER_BY_THUMBPRINT = f"{_JOINED} a.thumbprint = ? WHERE p.id = ?"
+
+
+def signer_by_id(profile_id: str, account_id: str) -> Query[tuple[Profile | None, Account | None]]:
+    """A profile, and its account of that id."""
+    return Query(_SIGNER_BY_ID, (account_id, profile_id), _signer)
+
+
+def signer_by_thumbprint(profile_id: str, thumbprint: str) -> Query[tuple[Profile | None, Account | None]]:
+    """A profile, and its account that holds the key of that thumbprint (RFC 7638)."""
+    return Query(_SIGNER_BY_THUMBPRINT, (thumbprint, profile_id), _signer)
 
 
 def by_id(profile_id: str, account_id: str) -> Query[Account | None]:

@@ -15,7 +15,6 @@ import attrs
 T = TypeVar("T")
 A = TypeVar("A")
 B = TypeVar("B")
-C = TypeVar("C")
 Row = tuple[Any, ...]
 
 
@@ -72,9 +71,7 @@ class Database(Protocol):
     async def read(self, query: Query[T]) -> T:
         """Return what the query finds."""
 
-    async def redeem(
-        self, nonce: bytes, first: Query[A], second: Query[B], third: Query[C]
-    ) -> tuple[A, B, C]:
+    async def redeem(self, nonce: bytes, first: Query[A], second: Query[B]) -> tuple[A, B]:
         """Spend a nonce for ever and read what its request asks for; raise NonceSpent if it was spent before."""
 
     async def write(self, *statements: Statement) -> None:

@@ -8,9 +8,13 @@ from certctl.acme.objects import AuthMode, Profile
 from certctl.storage.database import Json, Query, Row, Statement, every, first
 
 _COLUMNS = "id, name, issuer_id, enabled, acme_auth_mode, max_ttl_seconds, policy"
+_NAMES = _COLUMNS.split(", ")
+WIDTH = len(_NAMES)
+COLUMNS = ", ".join(f"{{0}}.{name}" for name in _NAMES)  # to be formatted with the table's alias
 
 
-def _profile(row: Row) -> Profile:
+def read(row: Row) -> Profile:
+    """The profile in a row of COLUMNS."""
     id, name, issuer_id, enabled, mode, max_ttl_seconds, policy = row
     return Profile(
         id=id,
@@ -25,12 +29,12 @@ def _profile(row: Row) -> Profile:
 
 def by_id(profile_id: str) -> Query[Profile | None]:
     """The profile of that id."""
-    return Query(f"SELECT {_COLUMNS} FROM certificate_profiles WHERE id = ?", (profile_id,), first(_profile))
+    return Query(f"SELECT {_COLUMNS} FROM certificate_profiles WHERE id = ?", (profile_id,), first(read))
 
 
 def everyone() -> Query[list[Profile]]:
     """All profiles."""
-    return Query(f"SELECT {_COLUMNS} FROM certificate_profiles ORDER BY id", (), every(_profile))
+    return Query(f"SELECT {_COLUMNS} FROM certificate_profiles ORDER BY id", (), every(read))
 
 
 def insert(profile: Profile, now: datetime) -> Statement:

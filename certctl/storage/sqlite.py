@@ -28,7 +28,6 @@ from certctl.storage.database import (
     NOTHING,
     A,
     B,
-    C,
     Conflict,
     Database,
     NonceSpent,
@@ -135,12 +134,10 @@ class SqliteDatabase(Database):
     async def read(self, query: Query[T]) -> T:
         return self._read(query)
 
-    async def redeem(
-        self, nonce: bytes, first: Query[A], second: Query[B], third: Query[C]
-    ) -> tuple[A, B, C]:
+    async def redeem(self, nonce: bytes, first: Query[A], second: Query[B]) -> tuple[A, B]:
         if not self._nonces.spend(nonce):
             raise NonceSpent
-        return self._read(first), self._read(second), self._read(third)
+        return self._read(first), self._read(second)
 
     async def write(self, *statements: Statement) -> None:
         if self._closed:

@@ -42,7 +42,6 @@ _URL = re.compile(
 )
 _ANY_URL = "http://hop.invalid/"  # for treq; see _Plain
 _VISIBLE = re.compile(r"[!-\[\]-~]+\Z")  # ASCII without blanks, controls and the backslash
-_HEX_NUMBER = re.compile(r"0x[0-9a-f]*\Z")  # browsers read a name with such a last label as an IPv4 address
 
 
 @attrs.frozen
@@ -134,8 +133,8 @@ def _host(text: str, base: Hop) -> Identifier:
         if text.replace(".", "").isdigit():
             return ip_address(text)
         host = dns_name(text)
-        if host.wildcard or _HEX_NUMBER.match(host.value.rpartition(".")[2]):
-            raise IdentifierError("neither a host's name nor an address in canonical form")
+        if host.wildcard:
+            raise IdentifierError("no host has an asterisk in its name")
         return host
     except IdentifierError as wrong:
         raise _refused(

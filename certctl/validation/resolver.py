@@ -77,7 +77,6 @@ class Resolver:
     seconds: float = 2.0
     rounds: int = 2
     mix_case: bool = False  # draft-vixie-dnsext-dns0x20: more bits to guess, which some resolvers fold away
-    tcp_port: int | None = None  # of the resolvers, if it is not the one of UDP
 
     async def txt(self, name: str, resolvers: Resolvers) -> tuple[bytes, ...]:
         """Return the TXT records of ``name``, the strings of each joined (RFC 1035 section 3.3.14)."""
@@ -181,9 +180,7 @@ class Resolver:
             await maybeDeferred(port.stopListening)
 
     async def _by_tcp(self, query: dns.message.QueryMessage, server: Server) -> dns.message.Message:
-        async with Wire(
-            self._reactor, (server[0],), self.tcp_port or server[1], self.seconds, MAX_TCP_ANSWER
-        ) as wire:
+        async with Wire(self._reactor, (server[0],), server[1], self.seconds, MAX_TCP_ANSWER) as wire:
             try:
                 protocol = await wire.connect(Factory.forProtocol(lambda: _Stream(query, self.mix_case)))
             except Transient:
@@ -248,18 +245,17 @@ def answering(
     """
     if len(wire) < 12 or int.from_bytes(wire[:2], "big") != query.id:
         return None
+    truncated = bool(int.from_bytes(wire[2:4], "big") & dns.flags.TC)
     try:
-        head = dns.message.from_wire(wire, question_only=True)
-        if not head.flags & dns.flags.QR or head.opcode() != dns.opcode.QUERY or len(head.question) != 1:
-            return None
-        asked, echoed = query.question[0], head.question[0]
-        if (asked.name, asked.rdtype, asked.rdclass) != (echoed.name, echoed.rdtype, echoed.rdclass):
-            return None
-        if exact and asked.name.labels != echoed.name.labels:
-            return None
-        return head if head.flags & dns.flags.TC else dns.message.from_wire(wire)
+        message = dns.message.from_wire(wire, question_only=truncated)
     except (dns.exception.DNSException, ValueError):
         return None
+    if not message.flags & dns.flags.QR or message.opcode() != dns.opcode.QUERY or len(message.question) != 1:
+        return None
+    asked, echoed = query.question[0], message.question[0]
+    if (asked.name, asked.rdtype, asked.rdclass) != (echoed.name, echoed.rdtype, echoed.rdclass):
+        return None
+    return None if exact and asked.name.labels != echoed.name.labels else message
 
 
 Path = tuple[dns.name.Name, ...]

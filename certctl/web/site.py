@@ -58,6 +58,10 @@ class BoundedRequest(Request):
         self.args = http.parse_qs(query, True) if query else {}
         self.process()
 
+    def isSecure(self) -> bool:
+        """There is no other way in than TLS."""
+        return True
+
     def process(self) -> None:
         """Refuse what no route could be asked with; twisted.web and Klein take it from here."""
         if self.method not in METHODS:
@@ -75,6 +79,7 @@ class BoundedChannel(http.HTTPChannel):
     totalHeadersSize = MAX_HEADER_OCTETS
     requestFactory = BoundedRequest
     site: BoundedSite
+    _host: Any = None
 
     def connectionMade(self) -> None:
         """Count the connection as open."""
@@ -85,6 +90,12 @@ class BoundedChannel(http.HTTPChannel):
         """Count it no more."""
         super().connectionLost(reason)
         self.site.channels.discard(self)
+
+    def getHost(self) -> Any:
+        """The address that the connection came to, which does not change: asked for once, not with each request."""
+        if self._host is None:
+            self._host = super().getHost()
+        return self._host
 
     def resetTimeout(self) -> None:
         """Not with each octet: the time runs from the opening or the last answer."""

@@ -17,7 +17,7 @@ from certctl.acme.problems import Problem, ProblemType, malformed
 from certctl.authority import Authority
 from certctl.authority.accounts import must_be_valid
 from certctl.storage import accounts, profiles
-from certctl.storage.database import Database, NonceSpent, Query, nothing
+from certctl.storage.database import Database, NonceSpent, Query
 from certctl.web.acme.call import Call, Urls
 from certctl.web.acme.table import Route, Signer
 
@@ -54,42 +54,28 @@ class Admission:
         """
         _check_content_type(request)
         jws = jose.parse(_body(request))
-        if jws.url != origin + request.uri.decode("ascii", "replace"):
-            raise Problem(
-                ProblemType.UNAUTHORIZED, "url in the protected header is not the URL of the request"
-            )
-        by_account = _check_signer(route, jws)
-        if route.reads_only and not jws.is_post_as_get:
-            raise malformed("this resource is read with an empty payload (RFC 8555 section 6.3)")
+        _check_header(route, jws, origin + request.uri.decode("ascii", "replace"))
         nonce = self._redeemable(jws)
-        key = None if jws.jwk is None else keys.public_key(jws.jwk)
+        carried = None if jws.jwk is None else keys.public_key(jws.jwk)
         try:
-            profile, account, found = await self._database.redeem(
-                nonce,
-                profiles.by_id(profile_id),
-                _account(route, urls, profile_id, jws, key),
-                _object(route, arguments),
+            (found_profile, account), found = await self._database.redeem(
+                nonce, _signer(urls, profile_id, jws, carried), route.loads(arguments.get("id", ""))
             )
         except NonceSpent:
             raise Problem(ProblemType.BAD_NONCE, "the nonce was used before") from None
-        profile = judge_profile(profile, profile_id)
-        if by_account:
-            signer, key = _signing_account(account)
-            jose.verify(jws, key)
-            _check_owner(route, profile, must_be_valid(signer), found)
-        else:
-            assert key is not None
-            jose.verify(jws, key)
+        profile = judge_profile(found_profile, profile_id)
+        key = carried or _account_key(account)
+        jose.verify(jws, key)
+        if carried is None and account is not None:
+            _check_owner(route, profile, must_be_valid(account), found)
+        elif route.signed_by is Signer.EITHER:
+            account = None  # a certificate's key signs for the certificate alone, whoever's else it is
         return Call(
             authority=self._authority,
             urls=urls,
             profile=profile,
             arguments=arguments,
-            query={
-                name.decode(): values[-1].decode("ascii", "replace") for name, values in request.args.items()
-            }
-            if request.args
-            else {},
+            query=_query(request),
             jws=jws,
             key=key,
             account=account,
@@ -112,39 +98,43 @@ def _check_content_type(request: Request) -> None:
         raise Problem(ProblemType.MALFORMED, f"requests are of content type {JOSE}", status=415)
 
 
-def _check_signer(route: Route, jws: Jws) -> bool:
-    """Return whether an account signed; raise Problem if the route asks for the other way."""
+def _check_header(route: Route, jws: Jws, url: str) -> None:
+    """Refuse what is for another URL, signed in another way, or not as empty as the route asks for."""
+    if jws.url != url:
+        raise Problem(ProblemType.UNAUTHORIZED, "url in the protected header is not the URL of the request")
     if jws.kid is None and route.signed_by is Signer.KID:
         raise malformed("this resource asks for a request signed by an account, with kid")
     if jws.kid is not None and route.signed_by is Signer.JWK:
         raise malformed("this resource asks for a request that carries its key, with jwk")
-    return jws.kid is not None
+    if route.reads_only and not jws.is_post_as_get:
+        raise malformed("this resource is read with an empty payload (RFC 8555 section 6.3)")
 
 
-def _account(
-    route: Route, urls: Urls, profile_id: str, jws: Jws, key: PublicKey | None
-) -> Query[Account | None]:
-    """The query for the account that signed, or that holds the key that signed."""
-    if jws.kid is None:
-        assert key is not None
-        return (
-            accounts.by_thumbprint(profile_id, key.thumbprint) if route.signed_by is Signer.JWK else nothing()
-        )
+def _signer(
+    urls: Urls, profile_id: str, jws: Jws, carried: PublicKey | None
+) -> Query[tuple[Profile | None, Account | None]]:
+    """The query for the profile, and for the account that signed or that holds the key that signed."""
+    if carried is not None:
+        return accounts.signer_by_thumbprint(profile_id, carried.thumbprint)
+    assert jws.kid is not None
     id = jws.kid.removeprefix(urls.to("account", ""))
     if id == jws.kid:
         detail = f"kid is the account's URL, which begins with {urls.to('account', '')} here"
         raise Problem(ProblemType.ACCOUNT_DOES_NOT_EXIST, detail)
-    return accounts.by_id(profile_id, id)
+    return accounts.signer_by_id(profile_id, id)
 
 
-def _object(route: Route, arguments: Mapping[str, str]) -> Query[Any]:
-    return route.loads(arguments.get("id", ""))
-
-
-def _signing_account(account: Account | None) -> tuple[Account, PublicKey]:
+def _account_key(account: Account | None) -> PublicKey:
     if account is None:
         raise Problem(ProblemType.ACCOUNT_DOES_NOT_EXIST, "no account of this profile has the URL in kid")
-    return account, keys.load(account.jwk)
+    return keys.load(account.jwk)
+
+
+def _query(request: Request) -> dict[str, str]:
+    return {
+        name.decode("ascii", "replace"): values[-1].decode("ascii", "replace")
+        for name, values in (request.args or {}).items()
+    }
 
 
 def _check_owner(route: Route, profile: Profile, account: Account, found: Any) -> None:

@@ -28,7 +28,7 @@ async def certificate(call: Call[Certificate]) -> Answer:
     """A certificate with its chain, and links to its other chains."""
     chains = call.authority.issuance.chains(call.found)
     chosen = call.arguments.get("chain", "0")
-    if not chosen.isascii() or not chosen.isdigit() or int(chosen[:3]) >= len(chains):
+    if chosen not in map(str, range(len(chains))):
         raise Problem(ProblemType.MALFORMED, "the certificate has no such chain", status=404)
     links = [
         f'<{call.urls.to("alternate", call.found.id, number)}>;rel="alternate"'
