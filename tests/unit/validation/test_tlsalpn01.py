@@ -19,7 +19,16 @@ from certctl.acme.objects import ChallengeType
 from certctl.acme.problems import Problem, ProblemType
 from certctl.validation.addresses import Resolvers
 from certctl.validation.attempt import Evidence, Transient, validators
-from certctl.validation.tlsalpn01 import DRAFT_IDENTIFIER, Shown, judge_certificate, judge_shown
+from certctl.validation.resolver import Resolver
+from certctl.validation.tlsalpn01 import (
+    ALPN,
+    DRAFT_IDENTIFIER,
+    TLSALPN01,
+    Shown,
+    judge_certificate,
+    judge_shown,
+)
+from certctl.validation.wire import Dialler, tls_context
 
 from .responders import (
     KEY_AUTHORIZATION,
@@ -254,6 +263,17 @@ class HandshakeTests(TestCase):
             self.web = Responder()
             self.serve(TLSContext(certificate([DNS], PROOF), newest=version))
             await self.refused(ProblemType.TLS, "the TLS handshake with 127.0.0.1 failed")
+            await self.lenient()
+
+    async def lenient(self) -> None:
+        """Show that the server is good but for its version: a client that speaks the old ones accepts it."""
+        context = tls_context(ALPN)
+        context.set_min_proto_version(SSL.TLS1_VERSION)
+        context.set_cipher_list(b"ALL:@SECLEVEL=0")
+        dialler = Dialler(reactor, Resolver(reactor))
+        validator = TLSALPN01(reactor, dialler, self.port, SHORT, context)
+        await validator.validate(attempt("a.example", ChallengeType.TLSALPN01, self.resolvers))
+        await self.web.emptied()
 
     async def test_other_protocol(self) -> None:
         """A server that knows acme-tls/1 not is an ordinary web server."""
