@@ -118,6 +118,7 @@ def _authority(
         orders=Orders(
             database,
             trail,
+            issuers,
             order_ttl=settings.acme_server_order_ttl,
             authorization_ttl=settings.acme_server_authz_ttl,
             max_identifiers=settings.acme_server_max_identifiers,

@@ -33,7 +33,7 @@ from certctl.web.site import BoundedSite
 from certctl.web.tls import ServerContext, TlsError
 
 DRAIN = 20.0  # seconds that running requests have to end when the server stops
-RENEWAL_CHECK = 3600.0  # seconds between looks at the server's own certificate
+TLS_CARE = 6 * 3600.0  # seconds between looks at the server's own certificate; tickets live no longer
 BACKLOG = 1024
 GC_THRESHOLDS = (10_000, 20, 20)  # a request leaves some hundred objects that refer to each other
 
@@ -66,7 +66,7 @@ class Daemon(Service):
         self._settings = settings
         self._tls = ServerContext()
         self._sweeping = LoopingCall(lambda: Deferred.fromCoroutine(self._sweep()))
-        self._renewing = LoopingCall(self._renew)
+        self._caring = LoopingCall(self._look_after_tls)
         self._socket: socket.socket | None = None
         self._port: IListeningPort | None = None
 
@@ -132,7 +132,7 @@ class Daemon(Service):
         self._port = self._reactor.adoptStreamPort(self._socket.fileno(), self._socket.family, factory)
         self._socket.close()
         _ = self._sweeping.start(self._settings.acme_server_gc_interval.total_seconds())
-        _ = self._renewing.start(RENEWAL_CHECK, now=False)
+        _ = self._caring.start(TLS_CARE, now=False)
         signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._reload))
         resumed = await self._parts.challenges.resume()
         # What stands now stands for ever: the collector need not walk over it again and again (5 % of the CPU).
@@ -159,7 +159,7 @@ class Daemon(Service):
     async def _end(self) -> None:
         """Close the listener first, let running requests end, then let go of everything."""
         self._parts.health.stopping = True
-        for loop in (self._sweeping, self._renewing):
+        for loop in (self._sweeping, self._caring):
             if loop.running:
                 loop.stop()
         if self._port is not None:
@@ -174,6 +174,14 @@ class Daemon(Service):
             self._parts.metrics.swept.inc(await self._parts.sweeper.sweep())
         except Exception:  # the next sweep tries again
             self._log.failure("the sweeper failed")
+
+    def _look_after_tls(self) -> None:
+        """Renew what is due and forget the keys of old sessions; whatever goes wrong, look again the next time."""
+        try:
+            self._renew()
+            self._tls.rotate()
+        except (IssuerError, TlsError) as error:
+            self._log.error("the server's certificate cannot be renewed: {why}", why=str(error))
 
     def _renew(self) -> None:
         """Serve the operator's certificate, or our own, which is made anew well before it ends."""

@@ -19,6 +19,7 @@ from certctl.issuance.profile import ValidityError, validity
 from certctl.storage import certificates, orders
 from certctl.storage.database import Conflict, Database
 
+RETRY_AFTER = timedelta(seconds=10)  # until a signer that does not answer is asked again
 _ISSUED = frozenset({Status.VALID, Status.PROCESSING})
 
 
@@ -80,16 +81,8 @@ class Issuance:
     async def _sign(
         self, profile: Profile, order: Order, request: CertificateRequest, now: datetime
     ) -> Certificate:
-        issuer = self._issuers.get(profile.issuer_id)
-        if issuer is None:
-            raise RuntimeError(
-                f"profile {profile.id} names issuer {profile.issuer_id}, which this server does not have"
-            )
-        lifetime = timedelta(seconds=profile.max_ttl_seconds)
-        try:
-            starts, ends = validity(now, lifetime, issuer.expires_at, order.not_before, order.not_after)
-        except ValidityError as error:
-            raise malformed(str(error)) from None
+        issuer = issuer_of(profile, self._issuers)
+        starts, ends = granted_validity(profile, issuer, now, order.not_before, order.not_after)
         template = Template(
             names=order.identifiers,
             common_name=request.common_name,
@@ -124,7 +117,29 @@ class Issuance:
         return (usual,) if issuer.root is None else (usual, (*usual, issuer.root))
 
 
-RETRY_AFTER = timedelta(seconds=10)  # until a signer that does not answer is asked again
+def issuer_of(profile: Profile, issuers: Mapping[str, Issuer]) -> Issuer:
+    """The issuer that a profile names; raises RuntimeError if the server does not have it."""
+    issuer = issuers.get(profile.issuer_id)
+    if issuer is None:
+        raise RuntimeError(
+            f"profile {profile.id} names issuer {profile.issuer_id}, which this server does not have"
+        )
+    return issuer
+
+
+def granted_validity(
+    profile: Profile, issuer: Issuer, now: datetime, not_before: datetime | None, not_after: datetime | None
+) -> tuple[datetime, datetime]:
+    """First and last second of a certificate: as asked for, or not at all (RFC 8555 section 7.4).
+
+    Raises Problem malformed if profile or issuer cannot grant what was asked for.
+    """
+    try:
+        return validity(
+            now, timedelta(seconds=profile.max_ttl_seconds), issuer.expires_at, not_before, not_after
+        )
+    except ValidityError as error:
+        raise malformed(str(error)) from None
 
 
 def _request(payload: Mapping[str, Any]) -> CertificateRequest:

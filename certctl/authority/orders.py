@@ -22,7 +22,9 @@ from certctl.acme.objects import (
     Status,
 )
 from certctl.acme.problems import malformed
+from certctl.authority.issuance import granted_validity, issuer_of
 from certctl.authority.trail import Action, Event, Trail, actor_of
+from certctl.issuance.issuer import Issuer
 from certctl.storage import authorizations, orders
 from certctl.storage.database import Conflict, Database
 
@@ -36,6 +38,7 @@ class Orders:
         self,
         database: Database,
         trail: Trail,
+        issuers: Mapping[str, Issuer],
         *,
         order_ttl: timedelta,
         authorization_ttl: timedelta,
@@ -43,6 +46,7 @@ class Orders:
     ) -> None:
         self._database = database
         self._trail = trail
+        self._issuers = issuers
         self._order_ttl = order_ttl
         self._authorization_ttl = authorization_ttl
         self._max_identifiers = max_identifiers
@@ -52,7 +56,8 @@ class Orders:
         now = self._trail.now()
         identifiers = policy.judge_identifiers(profile, payload.get("identifiers"), self._max_identifiers)
         not_before, not_after = policy.moment(payload, "notBefore"), policy.moment(payload, "notAfter")
-        policy.judge_validity(profile, now, not_before, not_after)
+        policy.judge_start(now, not_before)
+        granted_validity(profile, issuer_of(profile, self._issuers), now, not_before, not_after)
         new = [self._authorization(profile, account, each, now) for each in identifiers]
         order = Order(
             id=ids.new(ids.ORDER, now),

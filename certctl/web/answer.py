@@ -31,6 +31,7 @@ class Answer:
         """Put status and headers into a request's response, and return the body."""
         request.setResponseCode(self.status)
         set_header = request.responseHeaders.setRawHeaders
+        set_header("Server", ["certctl"])  # and not which version of what
         if self.body:
             set_header("Content-Type", [self.content_type])
         if self.status != 204:  # RFC 9110 section 8.6

@@ -154,7 +154,7 @@ def root(dispatch: Dispatch | None, health: Health, metrics: Metrics) -> KleinRe
         assert isinstance(request, Request) and isinstance(failure.value, HTTPException)
         answer = _refused(failure.value)
         if dispatch is not None and request.path.startswith(b"/acme/"):
-            return dispatch.refuse(request, answer)
+            return dispatch.finish(request, answer)
         return answer.send(request)
 
     return app.resource()

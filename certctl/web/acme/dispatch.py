@@ -92,7 +92,7 @@ class Dispatch:
         self._metrics.request(
             route.name, outcome, profile_id or self._default_profile_id, perf_counter() - began
         )
-        return self.finish(request, answer, profile_id, nonce=route.name == "new-nonce")
+        return self.finish(request, answer, nonce=route.name == "new-nonce")
 
     async def _answer(
         self, route: Route, request: Request, profile_id: str | None, arguments: Mapping[str, str]
@@ -114,28 +114,25 @@ class Dispatch:
         answer = await route.handler(call)
         return Answer(status=200) if request.method == b"HEAD" and answer.status == 204 else answer
 
-    def refuse(self, request: Request, answer: Answer) -> bytes:
-        """Answer what no route was found for."""
-        below = _PROFILE.match(request.path)
-        return self.finish(request, answer, below[1].decode("ascii") if below else None)
-
-    def finish(
-        self, request: Request, answer: Answer, profile_id: str | None, *, nonce: bool = False
-    ) -> bytes:
+    def finish(self, request: Request, answer: Answer, *, nonce: bool = False) -> bytes:
         """Add what every answer of this surface carries: a nonce after a POST, and the way to the directory."""
         body = answer.send(request)
         headers = request.responseHeaders
         if nonce or request.method == b"POST":
             headers.setRawHeaders("Replay-Nonce", [self._nonces.mint(self._seconds())])
         headers.setRawHeaders(NO_STORE[0], [NO_STORE[1]])
-        profile_id = profile_id or self._default_profile_id
-        if profile_id is not None:
+        if (profile_id := self._profile_of(request)) is not None:
             try:
                 index = Urls(PATHS, self._origin.of(request), profile_id).to("directory")
             except Problem:
                 return body
             headers.addRawHeader("Link", f'<{index}>;rel="index"')
         return body
+
+    def _profile_of(self, request: Request) -> str | None:
+        """The profile in the path as it was sent: what is no profile's id is not put into a header."""
+        below = _PROFILE.match(request.path)
+        return below[1].decode("ascii") if below else self._default_profile_id
 
 
 def _unavailable() -> Problem:
