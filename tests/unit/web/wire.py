@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 
 import attrs
 from twisted.internet.address import IPv4Address
-from twisted.internet.testing import StringTransport
-from twisted.python.failure import Failure
+from twisted.internet.testing import StringTransportWithDisconnection
 
 from certctl.web.site import BoundedSite
 
 PROBLEM = "application/problem+json"
+SEGMENT = 64 * 1024  # octets that arrive at once
 ERROR = "urn:ietf:params:acme:error:"
 _LINK = re.compile(r'<([^>]*)>;rel="([^"]*)"\Z')
 
@@ -81,17 +81,24 @@ class Exchange:
         lines = [f"{method} {target} HTTP/1.1"]
         every = {"Host": split.netloc, "Content-Length": str(len(body)), **headers}
         lines += [f"{name}: {value}" for name, value in every.items()]
-        self._transport = StringTransport()
+        self._transport = StringTransportWithDisconnection()
         self._protocol = site.buildProtocol(IPv4Address("TCP", "192.0.2.1", 40000))
         self._method = method
+        self._transport.protocol = self._protocol
         self._protocol.makeConnection(self._transport)
-        self._protocol.dataReceived("\r\n".join([*lines, "", ""]).encode("ascii") + body)
+        octets = "\r\n".join([*lines, "", ""]).encode("ascii") + body
+        for start in range(0, len(octets), SEGMENT):
+            if self.connected:
+                self._protocol.dataReceived(octets[start : start + SEGMENT])
 
     def disconnect(self) -> None:
         """Go away without waiting for the answer."""
-        from twisted.internet.error import ConnectionLost
+        self._transport.loseConnection()
 
-        self._protocol.connectionLost(Failure(ConnectionLost()))
+    @property
+    def connected(self) -> bool:
+        """Say whether the server still holds the connection."""
+        return self._transport.connected
 
     @property
     def answered(self) -> bool:
