@@ -14,9 +14,11 @@ import attrs
 from klein.resource import KleinResource
 
 from certctl.acme.nonces import NonceMint
-from certctl.acme.objects import ChallengeType
+from certctl.acme.objects import Account, ChallengeType
 from certctl.authority import Authority, Service
 from certctl.authority.accounts import Accounts
+from certctl.authority.authorizations import Authorizations
+from certctl.authority.caa import Permission
 from certctl.authority.challenges import Challenges
 from certctl.authority.issuance import Issuance
 from certctl.authority.orders import Orders
@@ -29,9 +31,11 @@ from certctl.settings import Settings
 from certctl.storage.database import Database
 from certctl.validation.addresses import EgressPolicy, Network, Resolvers
 from certctl.validation.attempt import Validator, validators
+from certctl.validation.caa import caa
 from certctl.web.acme.admission import Admission
+from certctl.web.acme.call import Urls
 from certctl.web.acme.dispatch import Dispatch
-from certctl.web.acme.table import DIRECTORY
+from certctl.web.acme.table import DIRECTORY, PATHS
 from certctl.web.health import Health
 from certctl.web.metrics import Metrics
 from certctl.web.origin import Origin
@@ -62,6 +66,8 @@ def assemble(
 ) -> Parts:
     """Join a server from its parts. ``validating`` takes the place of the validators that dial out."""
     trail, background = Trail(database, reactor), Background()
+    network = _network(settings)
+    permission = Permission(caa(reactor), settings.acme_server_caa_identities, _account_url(settings))
     nonces = NonceMint(database.nonce_key, settings.acme_server_nonce_ttl)
     challenges = Challenges(
         database,
@@ -70,12 +76,13 @@ def assemble(
         reactor,
         validators=validating if validating is not None else _validators(settings, reactor),
         limits=_limits(settings),
-        network=_network(settings),
+        network=network,
+        permission=permission,
         authorization_ttl=settings.acme_server_authz_ttl,
     )
     metrics, health = Metrics(background), Health(database, trail, issuers)
     origin = Origin(settings.server_external_url or "", answers_to)
-    authority = _authority(settings, database, trail, challenges, issuers)
+    authority = _authority(settings, database, trail, challenges, issuers, network, permission)
     dispatch = Dispatch(
         admission=Admission(authority, database, nonces, reactor.seconds),
         nonces=nonces,
@@ -103,8 +110,17 @@ def _authority(
     trail: Trail,
     challenges: Challenges,
     issuers: Mapping[str, Issuer],
+    network: Network,
+    permission: Permission,
 ) -> Authority:
     terms, binding_required = settings.acme_server_tos_url or "", settings.acme_server_eab_required
+    authorizations = Authorizations(
+        database,
+        trail,
+        network,
+        ttl=settings.acme_server_authz_ttl,
+        pause_after=settings.acme_server_pause_after_failures,
+    )
     return Authority(
         trail=trail,
         service=Service(
@@ -115,18 +131,25 @@ def _authority(
             binding_required=binding_required,
         ),
         accounts=Accounts(database, trail, terms_url=terms, binding_required=binding_required),
+        authorizations=authorizations,
         orders=Orders(
             database,
             trail,
             issuers,
-            order_ttl=settings.acme_server_order_ttl,
-            authorization_ttl=settings.acme_server_authz_ttl,
+            authorizations,
+            ttl=settings.acme_server_order_ttl,
             max_identifiers=settings.acme_server_max_identifiers,
         ),
         challenges=challenges,
-        issuance=Issuance(database, trail, issuers),
+        issuance=Issuance(database, trail, issuers, network, permission),
         revocation=Revocation(database, trail),
     )
+
+
+def _account_url(settings: Settings) -> Callable[[Account], str]:
+    """How CAA's accounturi names an account: below the external URL, as there is no request to tell the origin."""
+    origin = settings.server_external_url or ""
+    return lambda account: Urls(PATHS, origin, account.profile_id).to("account", account.id)
 
 
 def _validators(settings: Settings, reactor: Any) -> Mapping[ChallengeType, Validator]:

@@ -157,6 +157,11 @@ class Settings:
     acme_server_max_identifiers: int = ACME.setting(
         CONCURRENCY, 100, "The most names and addresses that one order may have."
     )
+    acme_server_pause_after_failures: int = ACME.setting(
+        COUNT,
+        20,
+        "After how many failed validations in a row an account's orders for a name are refused. 0: never.",
+    )
     acme_server_tos_url: str | None = ACME.setting(
         optional(kinds.WEB_URL), None, "The terms of service that a new account must agree to."
     )

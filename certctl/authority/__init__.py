@@ -11,6 +11,7 @@ from datetime import datetime
 import attrs
 
 from certctl.authority.accounts import Accounts
+from certctl.authority.authorizations import Authorizations
 from certctl.authority.challenges import Challenges
 from certctl.authority.issuance import Issuance
 from certctl.authority.orders import Orders
@@ -37,6 +38,7 @@ class Authority:
     service: Service
     accounts: Accounts
     orders: Orders
+    authorizations: Authorizations
     challenges: Challenges
     issuance: Issuance
     revocation: Revocation

@@ -15,9 +15,11 @@ from certctl.acme import challenges as protocol
 from certctl.acme import keys
 from certctl.acme.objects import Account, Authorization, Challenge, ChallengeType, Profile, Status
 from certctl.acme.problems import Problem, ProblemType
+from certctl.authority.caa import Permission
+from certctl.authority.challenge_rules import ChallengeRules
 from certctl.authority.trail import Action, Event, Trail, actor_of
 from certctl.background import Background
-from certctl.storage import accounts, authorizations, orders, profiles
+from certctl.storage import accounts, authorizations, failures, orders, profiles
 from certctl.storage.database import Conflict, Database
 from certctl.validation.addresses import Network
 from certctl.validation.attempt import Attempt, Evidence, Transient, Validator
@@ -42,6 +44,7 @@ class Challenges:
         validators: Mapping[ChallengeType, Validator],
         limits: Mapping[ChallengeType, int],
         network: Network,
+        permission: Permission,
         authorization_ttl: timedelta,
     ) -> None:
         self._database = database
@@ -51,6 +54,7 @@ class Challenges:
         self._validators = validators
         self._turns = {type: DeferredSemaphore(limit) for type, limit in limits.items()}
         self._network = network
+        self._permission = permission
         self._authorization_ttl = authorization_ttl
 
     async def respond(
@@ -106,16 +110,19 @@ class Challenges:
     async def _validate(
         self, profile: Profile, account: Account, authorization: Authorization, challenge: Challenge
     ) -> None:
+        rules = ChallengeRules.of(profile, self._network)
         attempt = Attempt(
             identifier=authorization.identifier,
             wildcard=authorization.wildcard,
             type=challenge.type,
             token=challenge.token,
             key_authorization=protocol.key_authorization(challenge.token, keys.load(account.jwk).thumbprint),
-            network=self._network,
+            network=rules.network,
         )
+        covers = authorization.covers
         try:
             verdict: Evidence | Problem = await self._try(attempt)
+            await self._permission.ask(rules, account, covers, challenge.type, self._trail.now())
         except Problem as problem:
             verdict = problem
         await self._settle(authorization, challenge, verdict)
@@ -169,12 +176,14 @@ class Challenges:
             error = verdict.document()
             statements = [
                 *authorizations.disprove(challenge, error, now),
+                failures.count(authorization.account_id, authorization.covers, now),
                 *(orders.make_invalid(each.id, error, now) for each in hanging),
             ]
         else:
             expires_at = now + self._authorization_ttl
             statements = [
                 *authorizations.prove(challenge, expires_at, now),
+                failures.forget(authorization.account_id, authorization.covers),
                 *(orders.make_ready(each.id, now) for each in hanging),
             ]
         try:

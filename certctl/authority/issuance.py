@@ -13,11 +13,14 @@ from certctl.acme import csr, ids, keys, lifecycle
 from certctl.acme.csr import CertificateRequest
 from certctl.acme.objects import Account, Certificate, Order, Profile, Status
 from certctl.acme.problems import Problem, ProblemType, malformed
+from certctl.authority.caa import Permission
+from certctl.authority.challenge_rules import ChallengeRules
 from certctl.authority.trail import Action, Event, Trail, actor_of
 from certctl.issuance.issuer import Issuer, IssuerUnavailable, Template
 from certctl.issuance.profile import ValidityError, validity
-from certctl.storage import certificates, orders
+from certctl.storage import authorizations, certificates, orders
 from certctl.storage.database import Conflict, Database
+from certctl.validation.addresses import Network
 
 RETRY_AFTER = timedelta(seconds=10)  # until a signer that does not answer is asked again
 _ISSUED = frozenset({Status.VALID, Status.PROCESSING})
@@ -26,10 +29,19 @@ _ISSUED = frozenset({Status.VALID, Status.PROCESSING})
 class Issuance:
     """Turns ready orders into certificates."""
 
-    def __init__(self, database: Database, trail: Trail, issuers: Mapping[str, Issuer]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        trail: Trail,
+        issuers: Mapping[str, Issuer],
+        network: Network,
+        permission: Permission,
+    ) -> None:
         self._database = database
         self._trail = trail
         self._issuers = issuers
+        self._network = network
+        self._permission = permission
 
     async def finalize(
         self, profile: Profile, account: Account, order: Order, payload: Mapping[str, Any]
@@ -47,6 +59,7 @@ class Issuance:
         if order.status in _ISSUED:
             return await self._repeated(order, request)
         csr.judge(request, order.identifiers, keys.load(account.jwk).spki)
+        await self._ask_permission(profile, account, order, now)
         certificate = await self._sign(profile, order, request, now)
         event = Event(
             actor=actor_of(account),
@@ -69,6 +82,15 @@ class Issuance:
             assert current is not None
             return await self._repeated(current, request)
         return attrs.evolve(order, status=Status.VALID, certificate_id=certificate.id)
+
+    async def _ask_permission(self, profile: Profile, account: Account, order: Order, now: datetime) -> None:
+        """Ask CAA once more, where the profile obeys it and the answer from the validation is old."""
+        rules = ChallengeRules.of(profile, self._network)
+        if not rules.caa:
+            return
+        methods = await self._database.read(authorizations.methods(order.id))
+        for each in order.identifiers:
+            await self._permission.ask(rules, account, each, methods.get(each), now)
 
     async def _repeated(self, order: Order, request: CertificateRequest) -> Order:
         """Return an order whose certificate has the request's key; raise Problem orderNotReady for any other."""

@@ -7,8 +7,9 @@ from datetime import datetime
 
 from certctl.acme import lifecycle
 from certctl.acme.nonces import NonceMint
+from certctl.authority.authorizations import PAUSE_LASTS
 from certctl.authority.trail import GC, Action, Event, Trail
-from certctl.storage import authorizations, orders
+from certctl.storage import authorizations, failures, orders
 from certctl.storage.database import Conflict, Database, Statement
 
 BATCH = 500  # rows at a time, so that no request waits long behind the sweeper
@@ -26,6 +27,7 @@ class Sweeper:
     async def sweep(self) -> int:
         """Move on all orders and authorizations whose time is over; return how many rows were moved or deleted."""
         swept = 0
+        await self._database.write(failures.forget_old(self._trail.now() - PAUSE_LASTS))
         for batch in (self._orders, self._authorizations, self._spent_nonces):
             swept += await self._all(batch)
         return swept

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from certctl.acme.identifiers import Identifier, IdentifierType
-from certctl.acme.objects import Authorization, Challenge, ChallengeType, Status
+from certctl.acme.objects import Authorization, AuthorizationState, Challenge, ChallengeType, Status
 from certctl.storage.database import Json, Query, Row, Statement, placeholders
 
 _OWN = "id, profile_id, account_id, identifier_type, identifier_value, wildcard, status, proved, expires_at, created_at"
@@ -70,8 +70,38 @@ def valid_for(account_id: str, now: datetime) -> Query[set[Identifier]]:
         "SELECT identifier_type, identifier_value, wildcard FROM acme_authorizations"
         " WHERE account_id = ? AND proved AND status = 'valid' AND expires_at >= ?",
         (account_id, now),
-        lambda rows: {Identifier(IdentifierType(row[0]), ("*." if row[2] else "") + row[1]) for row in rows},
+        lambda rows: {_covers(row) for row in rows},
     )
+
+
+def reusable(
+    account_id: str, identifiers: Sequence[Identifier], until: datetime
+) -> Query[dict[Identifier, AuthorizationState]]:
+    """The account's valid authorizations, shown by a challenge, that hold until then, for any of the identifiers."""
+    return Query(
+        "SELECT identifier_type, identifier_value, wildcard, id, status, expires_at FROM acme_authorizations"
+        f" WHERE account_id = ? AND identifier_value IN ({placeholders(len(identifiers))})"
+        " AND proved AND status = 'valid' AND expires_at >= ? ORDER BY expires_at",
+        (account_id, *(each.base.value for each in identifiers), until),
+        lambda rows: {_covers(row): AuthorizationState(row[3], Status(row[4]), row[5]) for row in rows},
+    )
+
+
+def methods(order_id: str) -> Query[dict[Identifier, ChallengeType]]:
+    """How control of each of an order's identifiers was shown, where it was shown by a challenge."""
+    return Query(
+        "SELECT a.identifier_type, a.identifier_value, a.wildcard, c.type FROM acme_order_authorizations l"
+        " JOIN acme_authorizations a ON a.id = l.authorization_id"
+        " JOIN acme_challenges c ON c.authorization_id = a.id AND c.status = 'valid'"
+        " WHERE l.order_id = ? AND a.proved",
+        (order_id,),
+        lambda rows: {_covers(row): ChallengeType(row[3]) for row in rows},
+    )
+
+
+def _covers(row: Row) -> Identifier:
+    """The identifier, with the asterisk of a wildcard, of a row that begins with type, value and wildcard."""
+    return Identifier(IdentifierType(row[0]), ("*." if row[2] else "") + row[1])
 
 
 def expired(now: datetime, limit: int) -> Query[list[str]]:

@@ -89,6 +89,14 @@ CREATE TABLE acme_challenges (
 CREATE INDEX acme_challenges_of_authorization ON acme_challenges (authorization_id);
 CREATE INDEX acme_challenges_processing ON acme_challenges (updated_at) WHERE status = 'processing';
 
+CREATE TABLE acme_validation_failures (
+    account_id TEXT NOT NULL REFERENCES acme_accounts (id),
+    identifier TEXT NOT NULL,
+    failures INTEGER NOT NULL,
+    updated_at TIMESTAMPTZ NOT NULL,
+    PRIMARY KEY (account_id, identifier)
+);
+
 CREATE TABLE managed_certificates (
     id TEXT PRIMARY KEY,
     profile_id TEXT NOT NULL REFERENCES certificate_profiles (id),

@@ -42,7 +42,7 @@ def authorization_document(authorization: Authorization, urls: Urls) -> dict[str
 
 async def new_authorization(call: Call[None]) -> Answer:
     """Make an authorization ahead of any order."""
-    made = await call.authority.orders.authorize(call.profile, call.signer, call.payload)
+    made = await call.authority.authorizations.authorize(call.profile, call.signer, call.payload)
     location = call.urls.to("authorization", made.id)
     return document(authorization_document(made, call.urls), status=201, location=location)
 
@@ -53,7 +53,7 @@ async def authorization(call: Call[Authorization]) -> Answer:
     if not call.reads:
         if call.payload.get("status") != Status.DEACTIVATED:
             raise malformed('an authorization is changed by {"status": "deactivated"} alone')
-        found = await call.authority.orders.deactivate(call.signer, call.found)
+        found = await call.authority.authorizations.deactivate(call.signer, call.found)
     waiting = any(each.status is Status.PROCESSING for each in found.challenges)
     headers = {"Retry-After": POLL_AFTER} if waiting else {}
     return document(authorization_document(found, call.urls), headers=headers)
