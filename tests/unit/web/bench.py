@@ -19,11 +19,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from certctl.acme.objects import ChallengeType, Profile
 from certctl.assembly import assemble
+from certctl.issuance.issuer import Issued as Signed
+from certctl.issuance.issuer import Issuer, Template
 from certctl.issuance.local import LocalCA
 from certctl.settings import Settings
 from certctl.start import seed
 from certctl.storage import profiles
-from certctl.storage.database import Query, Statement
+from certctl.storage.database import Database, Query, Statement
 from certctl.storage.sqlite import MEMORY, SqliteDatabase
 from certctl.validation.attempt import Attempt, Evidence, Validator
 from certctl.web.site import BoundedSite
@@ -46,6 +48,21 @@ def authority() -> LocalCA:
         return LocalCA.open(
             Path(directory), common_name="bench issuing CA", root_common_name="bench root CA", now=NOW
         )
+
+
+class FarIssuer:
+    """The CA of the bench as if it were across a network: it signs when it is told."""
+
+    def __init__(self) -> None:
+        self.id, self.expires_at = ISSUER, authority().expires_at
+        self.chain, self.root = authority().chain, authority().root
+        self.waiting: list[Deferred[None]] = []
+
+    async def sign(self, template: Template) -> Signed:
+        told: Deferred[None] = Deferred()
+        self.waiting.append(told)
+        await told
+        return authority().issue(template)
 
 
 class Told:
@@ -91,19 +108,26 @@ class Validators:
 class Bench:
     """A server. Settings are given by their names without ``CERTCTL_``, in lower case."""
 
-    def __init__(self, case: SynchronousTestCase, *, database: Any = None, **settings: str) -> None:
+    def __init__(
+        self,
+        case: SynchronousTestCase,
+        settings: Mapping[str, str] | None = None,
+        *,
+        database: Database | None = None,
+        issuer: Issuer | None = None,
+    ) -> None:
         self.case = case
         self.clock = Clock()
         self.clock.advance(NOW.timestamp())
         self.database = database or SqliteDatabase(MEMORY)
         self.validators = Validators()
         environment = {"CERTCTL_ACME_SERVER_ENABLED": "true", "CERTCTL_STATE_DIR": os.devnull}
-        environment |= {f"CERTCTL_{name.upper()}": value for name, value in settings.items()}
+        environment |= {f"CERTCTL_{name.upper()}": value for name, value in (settings or {}).items()}
         self.settings = Settings.load(environment)
         self.parts = assemble(
             self.settings,
             self.database,
-            {ISSUER: authority()},
+            {ISSUER: issuer or authority()},
             self.clock,
             lambda name: name in ("acme.example", "other.example", "[2001:db8::1]"),
             self.validators.table,
@@ -295,6 +319,24 @@ class Client:
         chain = x509.load_pem_x509_certificates(self.read(url).body)
         return Issued(order=order, url=url, key=key, csr=csr, chain=chain)
 
+    def respond(self, challenge: Mapping[str, Any]) -> Response:
+        """Say that a challenge is ready to be validated."""
+        return self.post(challenge["url"], {})
+
+    def challenges(self, authorization: str) -> dict[str, Any]:
+        """Return the challenges of an authorization by their type."""
+        return {each["type"]: each for each in self.see(authorization)["challenges"]}
+
+    def prove(self, *names: str) -> Response:
+        """Make an order and prove control of its names, by dns-01 where there is that."""
+        order = self.order(*names)
+        for url in order.json["authorizations"]:
+            challenges = self.challenges(url)
+            self.respond(challenges.get("dns-01") or challenges["http-01"])
+            told = self.bench.validators.dns01 if "dns-01" in challenges else self.bench.validators.http01
+            told.succeed()
+        return order
+
     def revoke(self, der: bytes, **members: object) -> Response:
         """Ask for a revocation as an account."""
         return self.post("revoke-cert", {"certificate": b64(der), **members})
@@ -330,7 +372,7 @@ class BenchCase(SynchronousTestCase):
 
     def served(self, **settings: str) -> Bench:
         """Return a server with these settings."""
-        return Bench(self, **settings)
+        return Bench(self, settings)
 
     def assertProblem(self, response: Response, type: str, status: int) -> None:
         """Check what a refusal is."""
