@@ -67,6 +67,7 @@ def rows(found: Figures) -> Iterator[tuple[str, float]]:
     yield "  of it system", found.server_system or 0.0
     yield "server memory at its peak, MB", found.server_peak_memory or 0.0
     yield "generator CPU, ms/certificate", found.generator_cpu
+    yield "CPU of what else ran, % of one processor", found.others_cpu or 0.0
     for step in sorted(found.latencies, key=list(found.latencies).index):
         yield f"{step}, p50 ms", found.latencies[step].p50
         yield f"{step}, p90 ms", found.latencies[step].p90
@@ -111,6 +112,7 @@ def compare(servers: Sequence[Server], options: argparse.Namespace) -> dict[str,
                 continue
             runs[server.name].append(found)
             told = f"{found.certificates_per_second:.0f} certificates/s, {found.server_cpu:.2f} ms CPU"
+            told += f" (what else ran: {found.others_cpu:.0f} % of one processor)"
             print(f"round {number}, {server.name}: {told}", file=sys.stderr)
     return runs
 

@@ -71,6 +71,21 @@ def cpu_of_stat(stat: str) -> tuple[float, float]:
     return (utime + cutime) / TICKS, (stime + cstime) / TICKS
 
 
+def busy_of_stat(stat: str) -> float:
+    """Return the seconds that all processors together were busy since the start, from ``/proc/stat``.
+
+    The first line has user, nice, system, idle, iowait, irq, softirq and steal; all but idle and iowait count, as
+    what a host takes away from its guest (steal) is missing here as well.
+    """
+    user, nice, system, _, _, irq, softirq, steal = (int(each) for each in stat.split()[1:9])
+    return (user + nice + system + irq + softirq + steal) / TICKS
+
+
+def busy(proc: Path = PROC) -> float:
+    """Return the seconds that this machine's processors were busy since the start."""
+    return busy_of_stat((proc / "stat").read_text())
+
+
 def peak_memory_of_status(status: str) -> int:
     """Return the bytes of ``VmHWM`` in a ``/proc/PID/status``; 0 for a process without memory."""
     for line in status.splitlines():

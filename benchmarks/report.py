@@ -26,6 +26,7 @@ class Figures:
     server_system: float | None
     server_peak_memory: float | None  # megabytes
     generator_cpu: float  # milliseconds a certificate
+    others_cpu: float | None  # of what else ran on the machine, in percent of one processor
     elapsed: float  # seconds
     counts: Mapping[str, int]
     latencies: Mapping[str, Latency]
@@ -35,6 +36,7 @@ def figures(plan: Plan, outcome: Outcome) -> Figures:
     """Work out the figures of a run."""
     each = 1000 / plan.certificates  # seconds to milliseconds a certificate
     used, known = outcome.server, bool(plan.pids)
+    others = outcome.machine - used.user - used.system - outcome.generator_cpu
     return Figures(
         certificates_per_second=plan.certificates / outcome.elapsed,
         server_cpu=each * (used.user + used.system) if known else None,
@@ -42,6 +44,7 @@ def figures(plan: Plan, outcome: Outcome) -> Figures:
         server_system=each * used.system if known else None,
         server_peak_memory=used.peak_memory / MEGABYTE if known else None,
         generator_cpu=each * outcome.generator_cpu,
+        others_cpu=max(0.0, 100 * others / outcome.elapsed) if known else None,
         elapsed=outcome.elapsed,
         counts=dict(sorted(outcome.counts.items())),
         latencies={step: Latency.of(times) for step, times in outcome.seconds.items()},
@@ -82,6 +85,7 @@ def lines(plan: Plan, found: Figures) -> Iterator[str]:
             f" ({found.server_user:.2f} user, {found.server_system:.2f} system),"
             f" {found.server_peak_memory:.0f} MB at its peak"
         )
+        yield f"  whatever else ran here: {found.others_cpu:.0f} % of one processor"
     yield f"  this generator: {found.generator_cpu:.2f} ms CPU a certificate"
     yield "  " + ", ".join(f"{name} {count}" for name, count in found.counts.items())
     yield f"  {'step':<14}{'count':>8}{'p50 ms':>10}{'p90 ms':>10}{'p99 ms':>10}{'longest':>10}"

@@ -20,7 +20,7 @@ import attrs
 from benchmarks.flow import Client
 from benchmarks.http import Connection, Origin
 from benchmarks.keys import AccountKey, Wanted, account_key, certificate_keys, thumbprint, wanted
-from benchmarks.measure import Usage, usage
+from benchmarks.measure import Usage, busy, usage
 from benchmarks.responder import Answers, answering
 from benchmarks.verify import check, roots_of
 
@@ -78,6 +78,7 @@ class Outcome:
 
     elapsed: float  # seconds
     server: Usage
+    machine: float  # seconds that all processors were busy, whoever with
     generator_cpu: float  # seconds
     seconds: dict[str, list[float]]
     counts: Counter[str]
@@ -95,25 +96,29 @@ def run(plan: Plan) -> Outcome:
         for worker in workers:
             worker.start()
         try:
-            elapsed, server = _time(barrier, plan.pids)
+            elapsed, server, machine = _time(barrier, plan.pids)
         except BrokenBarrierError:
-            elapsed, server = 0.0, Usage()
+            elapsed, server, machine = 0.0, Usage(), 0.0
         parts = [results.get() for _ in workers]
         for worker in workers:
             worker.join()
-    return _outcome(parts, elapsed, server)
+    seconds, counts, cpu = _sum(parts)
+    return Outcome(
+        elapsed=elapsed, server=server, machine=machine, generator_cpu=cpu, seconds=seconds, counts=counts
+    )
 
 
-def _time(barrier: Barrier, pids: Sequence[int]) -> tuple[float, Usage]:
-    """Let the workers go when all are ready; return the seconds they took, and the server's use meanwhile."""
+def _time(barrier: Barrier, pids: Sequence[int]) -> tuple[float, Usage, float]:
+    """Let the workers go when all are ready; return the seconds they took, and what server and machine used."""
     barrier.wait()
-    before, began = usage(pids), time.perf_counter()
+    before, machine, began = usage(pids), busy(), time.perf_counter()
     barrier.wait()
     barrier.wait()
-    return time.perf_counter() - began, usage(pids).since(before)
+    return time.perf_counter() - began, usage(pids).since(before), busy() - machine
 
 
-def _outcome(parts: Sequence[Part], elapsed: float, server: Usage) -> Outcome:
+def _sum(parts: Sequence[Part]) -> tuple[dict[str, list[float]], Counter[str], float]:
+    """Put together what the processes did: times, counts, CPU; raise LoadFailed if one of them failed."""
     errors = [part.error for part in parts if part.error]
     if errors:
         raise LoadFailed(errors[0])
@@ -123,8 +128,7 @@ def _outcome(parts: Sequence[Part], elapsed: float, server: Usage) -> Outcome:
         counts.update(part.counts)
         for step, times in part.seconds.items():
             seconds.setdefault(step, []).extend(times)
-    cpu = sum(part.cpu for part in parts)
-    return Outcome(elapsed=elapsed, server=server, generator_cpu=cpu, seconds=seconds, counts=counts)
+    return seconds, counts, sum(part.cpu for part in parts)
 
 
 def _work(

@@ -16,6 +16,7 @@ def figures(cpu: float, step: str = "newOrder") -> Figures:
         server_system=0.0,
         server_peak_memory=50.0,
         generator_cpu=1.0,
+        others_cpu=0.0,
         elapsed=1.0,
         counts={},
         latencies={step: Latency(count=1, p50=cpu, p90=cpu, p99=cpu, longest=cpu)},

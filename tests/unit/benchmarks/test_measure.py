@@ -9,6 +9,8 @@ from benchmarks.measure import (
     TICKS,
     Latency,
     Usage,
+    busy,
+    busy_of_stat,
     cpu_of_stat,
     descendants,
     peak_memory_of_status,
@@ -85,6 +87,11 @@ class ProcTests(SynchronousTestCase):
         found = usage([os.getpid()])
         self.assertGreater(found.user + found.system, 0)
         self.assertGreater(found.peak_memory, 1_000_000)
+
+    def test_busy_leaves_idle_and_waiting_out(self) -> None:
+        stat = f"cpu  {TICKS} {TICKS} {TICKS} 777 888 {TICKS} {TICKS} {TICKS} 0 0\ncpu0 1 2 3 4\n"
+        self.assertEqual(busy_of_stat(stat), 6.0)
+        self.assertGreater(busy(), 0)
 
     def test_difference_keeps_the_peak(self) -> None:
         before = Usage(user=1.0, system=1.0, peak_memory=5)
