@@ -110,6 +110,20 @@ class Challenges:
     async def _validate(
         self, profile: Profile, account: Account, authorization: Authorization, challenge: Challenge
     ) -> None:
+        """Find out, and write what was found: whatever goes wrong, the challenge is not left processing."""
+        verdict: Evidence | Problem
+        try:
+            verdict = await self._judge(profile, account, authorization, challenge)
+        except Problem as problem:
+            verdict = problem
+        except Exception:
+            self._log.failure("a validation failed", name=authorization.covers.value)
+            verdict = Problem(ProblemType.SERVER_INTERNAL, "the validation could not be carried out")
+        await self._settle(authorization, challenge, verdict)
+
+    async def _judge(
+        self, profile: Profile, account: Account, authorization: Authorization, challenge: Challenge
+    ) -> Evidence:
         rules = ChallengeRules.of(profile, self._network)
         attempt = Attempt(
             identifier=authorization.identifier,
@@ -119,13 +133,9 @@ class Challenges:
             key_authorization=protocol.key_authorization(challenge.token, keys.load(account.jwk).thumbprint),
             network=rules.network,
         )
-        covers = authorization.covers
-        try:
-            verdict: Evidence | Problem = await self._try(attempt)
-            await self._permission.ask(rules, account, covers, challenge.type, self._trail.now())
-        except Problem as problem:
-            verdict = problem
-        await self._settle(authorization, challenge, verdict)
+        evidence = await self._try(attempt)
+        await self._permission.ask(rules, account, authorization.covers, challenge.type, self._trail.now())
+        return evidence
 
     async def _try(self, attempt: Attempt) -> Evidence:
         """Validate, and again a little later where that may help; the pauses take no turn from others."""
@@ -144,11 +154,6 @@ class Challenges:
         await turn.acquire()
         try:
             return await self._validators[attempt.type].validate(attempt)
-        except Problem:
-            raise
-        except Exception:
-            self._log.failure("a validator failed", name=attempt.identifier.value)
-            raise Problem(ProblemType.SERVER_INTERNAL, "the validation could not be carried out") from None
         finally:
             turn.release()
 

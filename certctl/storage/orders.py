@@ -152,11 +152,10 @@ def make_ready(order_id: str, now: datetime) -> Statement:
 
 
 def make_invalid(order_id: str, error: Mapping[str, Any], now: datetime) -> Statement:
-    """Move an open order to invalid."""
+    """Move an order to invalid, if it is open still."""
     return Statement(
         f"UPDATE acme_orders SET status = 'invalid', error = ?, updated_at = ? WHERE id = ? AND {OPEN}",
         (Json(error), now, order_id),
-        rows=1,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from certctl.acme import lifecycle
@@ -33,11 +34,19 @@ def authorization_document(authorization: Authorization, urls: Urls) -> dict[str
         "identifier": authorization.identifier.document(),
         "status": authorization.status.value,
         "expires": moment(authorization.expires_at),
-        "challenges": [challenge_document(each, urls) for each in authorization.challenges],
+        "challenges": [challenge_document(each, urls) for each in _shown(authorization)],
     }
     if authorization.wildcard:
         value["wildcard"] = True
     return value
+
+
+def _shown(authorization: Authorization) -> Sequence[Challenge]:
+    """The challenges that decided, once that is so; until then all that could (RFC 8555 section 7.1.4)."""
+    if authorization.status not in (Status.VALID, Status.INVALID):
+        return authorization.challenges
+    deciding = [each for each in authorization.challenges if each.status is authorization.status]
+    return deciding or authorization.challenges
 
 
 async def new_authorization(call: Call[None]) -> Answer:
