@@ -89,7 +89,7 @@ class FinalizeTests(BenchCase):
             )[1],
             "the account's key": make_csr(NAMES, key=self._account_key())[1],
             "a weak key": make_csr(NAMES, key=rsa.generate_private_key(65537, 1024))[1],
-            "another signature": make_csr(NAMES)[1][:-1] + b"\0",
+            "another signature": self._forged(),
             "nothing": b"",
             "garbage": b"0\x82\xff\xff",
             "cut off": make_csr(NAMES)[1][:-20],
@@ -100,6 +100,10 @@ class FinalizeTests(BenchCase):
             self.assertEqual(self.client.see(order.location)["status"], "ready", name)
         self.assertEqual(self.bench.value("SELECT count(*) FROM certificate_versions"), 0)
         self.assertEqual(self.client.finalize(order, make_csr(NAMES)[1]).status, 200)
+
+    def _forged(self) -> bytes:
+        _, csr = make_csr(NAMES)
+        return csr[:-1] + bytes([csr[-1] ^ 1])
 
     def _account_key(self) -> ec.EllipticCurvePrivateKey:
         key = self.client.signer.key
