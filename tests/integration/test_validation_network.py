@@ -18,7 +18,30 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import Deferred
+from twisted.internet.task import react
 from twisted.trial.unittest import TestCase
+
+from certctl.acme.challenges import dns01_value
+from certctl.acme.identifiers import dns_name
+from certctl.acme.objects import ChallengeType
+from certctl.acme.problems import Problem
+from certctl.validation.addresses import Resolvers
+from certctl.validation.attempt import Limits, validators
+from tests.unit.validation.responders import (
+    KEY_AUTHORIZATION,
+    Connection,
+    DNSResponder,
+    Responder,
+    TLSContext,
+    acme_identifier,
+    answering,
+    attempt,
+    certificate,
+    general,
+    reactor,
+    redirecting,
+)
 
 ROOT = Path(__file__).parent.parent.parent
 ADDRESSES = ("10.77.0.1/24", "93.184.215.14/32", "169.254.169.254/32", "fd77::1/64", "2606:2800:21f::1/128")
@@ -109,9 +132,6 @@ class RealPortsTests(TestCase):
 
 def scene() -> None:
     """Set the responders up, validate, and print what came of it."""
-    from twisted.internet.defer import Deferred
-    from twisted.internet.task import react
-
     react(lambda _: Deferred.fromCoroutine(_play()), [])
 
 
@@ -129,13 +149,6 @@ REDIRECTS = {
 
 
 async def _play() -> None:
-    from certctl.acme.identifiers import dns_name
-    from certctl.acme.objects import ChallengeType
-    from certctl.acme.problems import Problem
-    from certctl.validation.addresses import Resolvers
-    from certctl.validation.attempt import Limits, validators
-    from tests.unit.validation.responders import attempt, reactor
-
     forbidden = _serve(dns_name("private.example"))
     resolvers = Resolvers.of(["10.77.0.1"])
     limits = Limits(connect=1.0, hop=2.0, query=1.0, total=5.0)
@@ -163,21 +176,6 @@ async def _play() -> None:
 
 def _serve(identifier: Any) -> list[Any]:
     """Start every responder; return the list of connections to those that nobody may reach."""
-    from certctl.acme.challenges import dns01_value
-    from tests.unit.validation.responders import (
-        KEY_AUTHORIZATION,
-        Connection,
-        DNSResponder,
-        Responder,
-        TLSContext,
-        acme_identifier,
-        answering,
-        certificate,
-        general,
-        reactor,
-        redirecting,
-    )
-
     good = answering(KEY_AUTHORIZATION.encode())
 
     def script(connection: Connection) -> None:
