@@ -134,6 +134,7 @@ class Daemon(Service):
         _ = self._sweeping.start(self._settings.acme_server_gc_interval.total_seconds())
         _ = self._caring.start(TLS_CARE, now=False)
         signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._reload))
+        self._reactor.callWhenRunning(signal.signal, signal.SIGTERM, self._asked_to_stop)
         resumed = await self._parts.challenges.resume()
         # What stands now stands for ever: the collector need not walk over it again and again (5 % of the CPU).
         gc.collect()
@@ -144,6 +145,10 @@ class Daemon(Service):
         self._log.info("certctl {version} is ready", version=__version__)
         for format, fields in start.told(self._settings):
             self._log.info(format, **fields)
+
+    def _asked_to_stop(self, *_: object) -> None:
+        """Stop, and end with status 0: Twisted's own handler would die of the signal in the end."""
+        self._reactor.callFromThread(lambda: self._reactor.stop() if self.running else None)
 
     def _fail(self, failure: Failure) -> None:
         """End a start that went wrong once the reactor runs: with a log line, and an exit status that says so."""
