@@ -9,9 +9,10 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from certctl.acme.challenges import types_for
 from certctl.acme.identifiers import Identifier
 from certctl.acme.objects import ChallengeType
-from certctl.acme.problems import Problem
+from certctl.acme.problems import Problem, ProblemType
 from certctl.validation.addresses import Network
 
 # Bytes of a stranger's answer that are shown to the client: more would leak more (RFC 8555 section 10.4).
@@ -30,6 +31,18 @@ class Attempt:
     token: str
     key_authorization: str
     network: Network
+
+    def check_type(self) -> None:
+        """Raise Problem if this type proves nothing of the identifier: a wildcard by http-01, an address by
+        dns-01.
+
+        No such challenge is ever offered; were there one all the same, it would stop here.
+        """
+        covered = Identifier(self.identifier.type, "*." * self.wildcard + self.identifier.value)
+        if self.type not in types_for(covered):
+            raise Problem(
+                ProblemType.UNAUTHORIZED, f"{self.type.value} does not prove control of {covered.value}"
+            )
 
 
 @attrs.frozen

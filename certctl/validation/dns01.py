@@ -24,6 +24,7 @@ class DNS01:
 
     async def validate(self, attempt: Attempt) -> Evidence:
         """Ask for the TXT records; see ``Validator.validate``."""
+        attempt.check_type()
         name = dns01_name(attempt.identifier)
 
         def late() -> Problem:

@@ -193,6 +193,7 @@ class HTTP01:
 
     async def validate(self, attempt: Attempt) -> Evidence:
         """Fetch the key authorization; see ``Validator.validate``."""
+        attempt.check_type()
 
         def late() -> Problem:
             return Transient(

@@ -119,6 +119,7 @@ class TLSALPN01:
 
     async def validate(self, attempt: Attempt) -> Evidence:
         """Shake hands and look at the certificate; see ``Validator.validate``."""
+        attempt.check_type()
 
         def late() -> Problem:
             return Transient(

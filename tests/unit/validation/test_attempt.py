@@ -18,7 +18,7 @@ from certctl.validation.attempt import Limits, Transient, validators, within
 from certctl.validation.special_purpose import IPAddress
 from certctl.validation.wire import CLOSE_SECONDS, Wire
 
-from .responders import Connection, Responder, reactor
+from .responders import Connection, Responder, attempt, reactor
 
 
 def late() -> Problem:
@@ -83,6 +83,26 @@ class LimitsTests(SynchronousTestCase):
     def test_validators(self) -> None:
         """One for each challenge type."""
         self.assertEqual(set(validators(Clock(), http01_port=80, tlsalpn01_port=443)), set(ChallengeType))
+
+
+class CheckTypeTests(TestCase):
+    """A type that proves nothing of an identifier is refused whatever the store says, and nobody is asked."""
+
+    async def test_refused(self) -> None:
+        known = validators(reactor)
+        for name, wildcard, kind in (
+            ("a.example", True, ChallengeType.HTTP01),
+            ("a.example", True, ChallengeType.TLSALPN01),
+            ("10.0.0.1", False, ChallengeType.DNS01),
+            ("2001:db8::1", False, ChallengeType.DNS01),
+        ):
+            try:
+                await known[kind].validate(attempt(name, kind, wildcard=wildcard))
+            except Problem as problem:
+                self.assertIs(problem.type, ProblemType.UNAUTHORIZED)
+                self.assertIn(f"{kind.value} does not prove control of", problem.detail)
+            else:
+                self.fail("validated")
 
 
 class WireTests(TestCase):
