@@ -7,14 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from twisted.logger import (
-    FilteringLogObserver,
-    ILogObserver,
-    LogEvent,
-    LogLevel,
-    LogLevelFilterPredicate,
-    formatEvent,
-)
+from twisted.logger import LogEvent, LogLevel, formatEvent
 
 
 def fields(event: LogEvent) -> dict[str, Any]:
@@ -71,16 +64,19 @@ def _one_line(text: str) -> str:
     return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
 
 
-def observer(stream: TextIO, format: Callable[[LogEvent], str], level: str) -> ILogObserver:
+def observer(stream: TextIO, format: Callable[[LogEvent], str], level: str) -> Callable[[LogEvent], None]:
     """An observer that writes events of at least a level."""
+    least = _SEVERITY[LogLevel.levelWithName(level)]
 
     def write(event: LogEvent) -> None:
-        stream.write(format(event))
-        stream.flush()
+        severity = _SEVERITY[event.get("log_level", LogLevel.info)]
+        # Twisted's protocols and factories say when they start and stop, at the level of our state changes.
+        ours = event.get("log_namespace", "").startswith("certctl")
+        if severity >= (least if ours else max(least, _SEVERITY[LogLevel.warn])):
+            stream.write(format(event))
+            stream.flush()
 
-    least = LogLevelFilterPredicate(defaultLogLevel=LogLevel.levelWithName(level))
-    # Twisted's protocols and factories say when they start and stop, at the level of our state changes.
-    for namespace in ("twisted", "txpostgres", "klein"):
-        least.setLogLevelForNamespace(namespace, LogLevel.warn)
-    observing: ILogObserver = FilteringLogObserver(write, [least])  # type: ignore[arg-type]
-    return observing
+    return write
+
+
+_SEVERITY = {level: number for number, level in enumerate(LogLevel.iterconstants())}  # debug first

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import secrets
 import shlex
 import shutil
@@ -23,6 +24,7 @@ from certctl.storage.database import Conflict, Database
 
 DEFAULT_PROFILE = "prof-default"
 DEFAULT_LIFETIME = timedelta(days=90)
+FILES = 65_536  # open files and sockets
 ALWAYS = ("localhost", "127.0.0.1", "::1")  # names that every server answers to
 
 T = TypeVar("T")
@@ -46,6 +48,14 @@ def private_directory(path: Path) -> None:
         return
     with os.fdopen(descriptor, "w") as file:
         file.write(secrets.token_urlsafe(32) + "\n")
+
+
+def raise_file_limit() -> None:
+    """Let the process have as many connections as its limits allow at all; a validation alone opens three sockets."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def opened(open: Callable[[], T]) -> T:

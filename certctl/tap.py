@@ -94,6 +94,7 @@ class Daemon(Service):
         """Open everything, and answer requests as soon as the reactor runs; exit with one sentence if that fails."""
         super().startService()
         os.umask(0o077)
+        start.raise_file_limit()
         for warning in self._settings.warnings:
             self._log.warn("{warning}", warning=warning)
         try:

@@ -35,7 +35,6 @@ class CertificateRequest:
     """What a CSR asks for."""
 
     public_key: keys.Key
-    spki: bytes  # the key as DER SubjectPublicKeyInfo
     names: frozenset[Identifier]  # of the SAN and of the common name
     common_name: str | None  # canonical if it is an identifier, as it came if not
     must_staple: bool  # RFC 7633
@@ -58,7 +57,7 @@ def parse(text: str) -> CertificateRequest:
 
 
 def judge(
-    request: CertificateRequest, identifiers: Collection[Identifier], account_key_spki: bytes | None
+    request: CertificateRequest, identifiers: Collection[Identifier], account_key: keys.Key | None
 ) -> None:
     """Raise Problem badCSR unless ``request`` is for exactly these identifiers and a key of its own.
 
@@ -72,7 +71,7 @@ def judge(
         raise _bad(f"it has names that are not in the order: {_listed(added)}")
     if request.common_name is not None and request.common_name not in {each.value for each in ordered}:
         raise _bad("its common name is not a name of the order")
-    if request.spki == account_key_spki:
+    if request.public_key == account_key:
         raise _bad("its key is the account's key; a certificate has a key of its own")
 
 
@@ -86,7 +85,6 @@ def _read(request: x509.CertificateSigningRequest) -> CertificateRequest:
     _check_signature(request)
     return CertificateRequest(
         public_key=key,
-        spki=keys.spki(key),
         names=names | {named} if named else names,
         common_name=named.value if named else common_name,
         must_staple=_must_staple(request.extensions),

@@ -10,9 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import attrs
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
 from certctl.acme.encoding import base64url, from_base64url
 from certctl.acme.problems import Problem, ProblemType
@@ -44,16 +42,6 @@ class PublicKey:
     jwk: str  # canonical JSON: the required members alone, sorted, without white space (RFC 7638 section 3)
     thumbprint: str  # SHA-256 of that, base64url
     key: Key = attrs.field(eq=False, repr=False)
-
-    @property
-    def spki(self) -> bytes:
-        """The key as DER SubjectPublicKeyInfo, to be compared with the key of a certificate or CSR."""
-        return spki(self.key)
-
-
-def spki(key: PublicKeyTypes) -> bytes:
-    """Return ``key`` as DER SubjectPublicKeyInfo in its usual encoding, however it came."""
-    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 def public_key(jwk: Mapping[str, Any]) -> PublicKey:

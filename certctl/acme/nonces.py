@@ -6,7 +6,6 @@ when one is redeemed does the storage keep its 16 octets, which sort by age, unt
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import os
 from datetime import timedelta
@@ -30,7 +29,7 @@ class NonceMint:
     def __init__(self, key: bytes, lifetime: timedelta) -> None:
         if len(key) < MIN_KEY:
             raise ValueError(f"the key of a mint has {MIN_KEY} octets at least")
-        self._keyed = hmac.new(key, _DOMAIN, hashlib.sha256)
+        self._key = key
         self._lifetime = _milliseconds(lifetime)
 
     def mint(self, now: float) -> str:
@@ -66,9 +65,7 @@ class NonceMint:
         return max(oldest, 0).to_bytes(_TIME, "big") + bytes(_RANDOM)
 
     def _mac(self, identity: bytes) -> bytes:
-        mac = self._keyed.copy()
-        mac.update(identity)
-        return mac.digest()[:_MAC]
+        return hmac.digest(self._key, _DOMAIN + identity, "sha256")[:_MAC]
 
 
 def _milliseconds(span: timedelta) -> int:

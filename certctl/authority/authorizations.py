@@ -20,7 +20,7 @@ from certctl.acme.objects import (
     Profile,
     Status,
 )
-from certctl.acme.problems import Problem, ProblemType, Subproblem, malformed
+from certctl.acme.problems import Problem, ProblemType, Subproblem, malformed, refusing_identifiers
 from certctl.authority.challenge_rules import ChallengeRules
 from certctl.authority.trail import Action, Event, Trail, actor_of
 from certctl.storage import authorizations, failures, orders
@@ -81,6 +81,9 @@ class Authorizations:
         trusted = profile.acme_auth_mode is AuthMode.TRUST_AUTHENTICATED
         id = ids.new(ids.AUTHORIZATION, now)
         types = challenges.types_for(identifier)
+        if not types:  # a wildcard whose _acme-challenge name would be too long
+            detail = "no challenge type fits this name"
+            raise refusing_identifiers([Subproblem(ProblemType.REJECTED_IDENTIFIER, detail, identifier)])
         return Authorization(
             id=id,
             profile_id=profile.id,

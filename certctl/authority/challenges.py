@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 import attrs
-from twisted.internet.defer import DeferredSemaphore
+from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from certctl.acme import challenges as protocol
@@ -56,6 +55,7 @@ class Challenges:
         self._network = network
         self._permission = permission
         self._authorization_ttl = authorization_ttl
+        self._sleeping: dict[str, Deferred[None]] = {}  # before another try, by the challenge's id
 
     async def respond(
         self, profile: Profile, account: Account, authorization: Authorization, challenge_id: str
@@ -65,6 +65,8 @@ class Challenges:
         Raises Problem rateLimited if too many wait already.
         """
         challenge = _of(authorization, challenge_id)
+        if (waking := self._sleeping.get(challenge_id)) is not None and not waking.called:
+            waking.callback(None)  # the client asks for the next try at once (RFC 8555 section 8.2)
         if authorization.status is not Status.PENDING or challenge.status is not Status.PENDING:
             return authorization
         if len(self._turns[challenge.type].waiting) >= MAX_WAITING:
@@ -133,21 +135,29 @@ class Challenges:
             key_authorization=protocol.key_authorization(challenge.token, keys.load(account.jwk).thumbprint),
             network=rules.network,
         )
-        evidence = await self._try(attempt)
+        evidence = await self._try(challenge, attempt)
         await self._permission.ask(rules, account, authorization.covers, challenge.type, self._trail.now())
         return evidence
 
-    async def _try(self, attempt: Attempt) -> Evidence:
-        """Validate, and again a little later where that may help; the pauses take no turn from others."""
+    async def _try(self, challenge: Challenge, attempt: Attempt) -> Evidence:
+        """Validate, and again a little later where that may help; each failure is shown (RFC 8555 section 8.2)."""
         for pause in PAUSES:
             try:
                 return await self._once(attempt)
             except Transient as failure:
-                self._log.debug(
-                    "validation is tried again", name=attempt.identifier.value, why=failure.detail
-                )
-            await deferLater(self._reactor, pause)
+                note = authorizations.note(challenge, failure.document(), self._trail.now())
+                await self._database.write(note)
+            await self._sleep(challenge.id, pause)
         return await self._once(attempt)
+
+    async def _sleep(self, challenge_id: str, seconds: float) -> None:
+        """Wait, at most until the client sends its response again. No turn is taken from others meanwhile."""
+        waking = self._sleeping[challenge_id] = Deferred()
+        timer = self._reactor.callLater(seconds, waking.callback, None)
+        await waking
+        del self._sleeping[challenge_id]
+        if timer.active():
+            timer.cancel()
 
     async def _once(self, attempt: Attempt) -> Evidence:
         turn = self._turns[attempt.type]

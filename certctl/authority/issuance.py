@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
 from certctl.acme import csr, ids, keys, lifecycle
 from certctl.acme.csr import CertificateRequest
@@ -58,7 +59,7 @@ class Issuance:
         request = _request(payload)
         if order.status in _ISSUED:
             return await self._repeated(order, request)
-        csr.judge(request, order.identifiers, keys.load(account.jwk).spki)
+        csr.judge(request, order.identifiers, keys.load(account.jwk).key)
         await self._ask_permission(profile, account, order, now)
         certificate = await self._sign(profile, order, request, now)
         event = Event(
@@ -96,7 +97,7 @@ class Issuance:
         """Return an order whose certificate has the request's key; raise Problem orderNotReady for any other."""
         if order.certificate_id is not None:
             issued = await self._database.read(certificates.by_id(order.certificate_id))
-            if issued is not None and _spki(issued) == request.spki:
+            if issued is not None and _key(issued) == request.public_key:
                 return order
         raise Problem(ProblemType.ORDER_NOT_READY, f"the order is {order.status.value}")
 
@@ -174,5 +175,5 @@ def _request(payload: Mapping[str, Any]) -> CertificateRequest:
     return request
 
 
-def _spki(certificate: Certificate) -> bytes:
-    return keys.spki(x509.load_der_x509_certificate(certificate.der).public_key())
+def _key(certificate: Certificate) -> CertificatePublicKeyTypes:
+    return x509.load_der_x509_certificate(certificate.der).public_key()

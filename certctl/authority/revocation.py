@@ -8,7 +8,6 @@ from typing import Any
 import attrs
 from cryptography import x509
 
-from certctl.acme import keys
 from certctl.acme.encoding import from_base64url
 from certctl.acme.keys import PublicKey
 from certctl.acme.objects import Account, Certificate, Profile
@@ -77,8 +76,7 @@ class Revocation:
     async def _judge(self, account: Account | None, key: PublicKey, certificate: Certificate) -> str:
         """Return the actor that the trail names; raise Problem if the signer may not revoke."""
         if account is None:
-            own = keys.spki(x509.load_der_x509_certificate(certificate.der).public_key())
-            if key.spki == own:
+            if key.key == x509.load_der_x509_certificate(certificate.der).public_key():
                 return f"acme-cert-key:{certificate.serial}"
             raise Problem(ProblemType.UNAUTHORIZED, "the key is not that of the certificate")
         if account.id == certificate.account_id:

@@ -26,9 +26,9 @@ class Sweeper:
 
     async def sweep(self) -> int:
         """Move on all orders and authorizations whose time is over; return how many rows were moved or deleted."""
-        swept = 0
+        swept = await self._database.forget_nonces(self._nonces.floor(self._trail.now().timestamp()))
         await self._database.write(failures.forget_old(self._trail.now() - PAUSE_LASTS))
-        for batch in (self._orders, self._authorizations, self._spent_nonces):
+        for batch in (self._orders, self._authorizations):
             swept += await self._all(batch)
         return swept
 
@@ -72,6 +72,3 @@ class Sweeper:
         except Conflict:  # one of them was given up since it was read: the next sweep sees the rest
             return 0
         return statement.rows or 0
-
-    async def _spent_nonces(self) -> int:
-        return await self._database.forget_nonces(self._nonces.floor(self._trail.now().timestamp()), BATCH)

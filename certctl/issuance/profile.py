@@ -6,6 +6,7 @@ import hashlib
 import ipaddress
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import cache, lru_cache
 from typing import NoReturn, Self
 
 import attrs
@@ -185,7 +186,7 @@ def _extensions(
     yield x509.SubjectAlternativeName([_general_name(name) for name in template.names]), anonymous
     yield _NOT_A_CA, True
     if template.extended_key_usages:
-        yield x509.ExtendedKeyUsage([_usage(name) for name in template.extended_key_usages]), False
+        yield _usages(template.extended_key_usages), False
     # The URLs of CRL, OCSP and the issuer's certificate (sections 4.2.1.13 and 4.2.2.1) belong here once the
     # server serves them: facts of the IssuingCertificate, not of the template.
     if template.must_staple:
@@ -197,6 +198,7 @@ def _key_usage(public_key: CertificatePublicKeyTypes) -> x509.KeyUsage:
     return key_usage(digital_signature=True, key_encipherment=isinstance(public_key, rsa.RSAPublicKey))
 
 
+@cache
 def key_usage(
     *,
     digital_signature: bool = False,
@@ -222,6 +224,11 @@ def _general_name(identifier: Identifier) -> x509.GeneralName:
     if identifier.type is IdentifierType.IP:
         return x509.IPAddress(ipaddress.ip_address(identifier.value))
     return x509.DNSName(identifier.value)
+
+
+@lru_cache(maxsize=256)
+def _usages(names: tuple[str, ...]) -> x509.ExtendedKeyUsage:
+    return x509.ExtendedKeyUsage([_usage(name) for name in names])
 
 
 def _usage(name: str) -> x509.ObjectIdentifier:

@@ -202,6 +202,14 @@ def process(challenge_id: str, now: datetime) -> Statement:
     )
 
 
+def note(challenge: Challenge, error: Mapping[str, Any], now: datetime) -> Statement:
+    """Show why the last try failed, while the challenge is processing still (RFC 8555 section 8.2)."""
+    return Statement(
+        "UPDATE acme_challenges SET error = ?, updated_at = ? WHERE id = ? AND status = 'processing'",
+        (Json(error), now, challenge.id),
+    )
+
+
 def prove(challenge: Challenge, expires_at: datetime, now: datetime) -> list[Statement]:
     """Move a challenge from processing, and its authorization from pending, to valid."""
     return [

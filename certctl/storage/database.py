@@ -8,9 +8,7 @@ change in one transaction.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, Protocol, TypeVar
-
-import attrs
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -18,15 +16,13 @@ B = TypeVar("B")
 Row = tuple[Any, ...]
 
 
-@attrs.frozen
-class Json:
+class Json(NamedTuple):
     """A parameter that is stored as JSON."""
 
     value: Any
 
 
-@attrs.frozen
-class Query(Generic[T]):
+class Query(NamedTuple, Generic[T]):
     """A SELECT with ``?`` for its parameters, and what to make of its rows."""
 
     sql: str
@@ -34,8 +30,7 @@ class Query(Generic[T]):
     build: Callable[[list[Row]], T]
 
 
-@attrs.frozen
-class Statement:
+class Statement(NamedTuple):
     """An INSERT, UPDATE or DELETE with ``?`` for its parameters.
 
     ``rows`` is how many rows it must touch; where it touches another number, the whole change it belongs to is undone.
@@ -79,8 +74,8 @@ class Database(Protocol):
         them touches another number of rows than it names.
         """
 
-    async def forget_nonces(self, floor: bytes, limit: int) -> int:
-        """Delete ``limit`` spent nonces below ``floor`` at most; return how many were deleted."""
+    async def forget_nonces(self, floor: bytes) -> int:
+        """Forget spent nonces below ``floor``, which have expired; return how many were forgotten."""
 
     async def close(self) -> None:
         """Finish the changes under way and let go of the database."""

@@ -1,21 +1,24 @@
 """The spent nonces of the embedded engine, and the key under which nonces are minted.
 
-A nonce must be spent for ever, a restart included, but is worth no fsync: the file is written without one. What a
-process wrote before it was killed is still there; only a crash of the machine can lose it, and after one the boot id
-differs: then key and file are made anew, and every nonce from before is invalid instead of replayable.
+A nonce must be spent for ever, a restart included, but is worth no fsync and no row. The spent ones are kept in memory
+and appended to a file for each minute in which they were minted; when all of a minute's have expired, its file goes
+whole. What a process wrote before it was killed is still there; only a crash of the machine can lose it, and after one
+the boot id differs: then the key is made anew, and every nonce from before is invalid instead of replayable.
 """
 
 from __future__ import annotations
 
+import os
 import secrets
-import sqlite3
 from pathlib import Path
 
+import attrs
+
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS epoch (boot_id TEXT NOT NULL, key BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS acme_nonces (nonce BLOB PRIMARY KEY) WITHOUT ROWID;
-"""
+_EPOCH = "epoch"
+_NONCE = 16  # octets; the first six are the milliseconds since 1970
+_KEY = 32  # octets
+_MINUTE = 60_000  # milliseconds
 
 
 def boot_id() -> str:
@@ -26,50 +29,96 @@ def boot_id() -> str:
         return secrets.token_hex(16)
 
 
+@attrs.define
+class _Minute:
+    """The spent nonces that were minted within a minute, and the file that has them too."""
+
+    spent: set[bytes]
+    path: Path | None
+    descriptor: int | None
+
+    def drop(self) -> int:
+        if self.descriptor is not None and self.path is not None:
+            os.close(self.descriptor)
+            self.path.unlink(missing_ok=True)
+        return len(self.spent)
+
+
 class NonceStore:
-    """Which nonces were spent."""
+    """Which nonces were spent; in a directory of its own, or in memory alone."""
 
-    key: bytes
-
-    def __init__(self, path: Path) -> None:
-        boot = boot_id()
-        try:
-            self._open(path, boot)
-        except (sqlite3.DatabaseError, LookupError):  # from another boot, or damaged by its end
-            for suffix in ("", "-wal", "-shm"):
-                path.with_name(path.name + suffix).unlink(missing_ok=True)
-            self._open(path, boot)
-
-    def _open(self, path: Path, boot: str) -> None:
-        self._connection = sqlite3.connect(path, isolation_level=None)
-        try:
-            for pragma in ("journal_mode = WAL", "synchronous = OFF"):
-                self._connection.execute(f"PRAGMA {pragma}")
-            self._connection.executescript(_SCHEMA)
-            row = self._connection.execute("SELECT boot_id, key FROM epoch").fetchone()
-            if row is None:
-                row = (boot, secrets.token_bytes(32))
-                self._connection.execute("INSERT INTO epoch VALUES (?, ?)", row)
-            if row[0] != boot:
-                raise LookupError("the file is from another boot")
-        except BaseException:
-            self._connection.close()
-            raise
-        self.key = row[1]
+    def __init__(self, directory: Path | None) -> None:
+        """Open or make the directory; raise OSError if that cannot be."""
+        self._directory = directory
+        self._minutes: dict[int, _Minute] = {}
+        self.key = secrets.token_bytes(_KEY)
+        if directory is None:
+            return
+        directory.mkdir(mode=0o700, exist_ok=True)
+        if (key := _key_of_this_boot(directory / _EPOCH)) is None:
+            for old in directory.iterdir():
+                old.unlink()
+            _write_epoch(directory / _EPOCH, self.key)
+        else:
+            self.key = key
+            for path in directory.glob("minute-*"):
+                self._open(int(path.name.removeprefix("minute-")))
 
     def spend(self, nonce: bytes) -> bool:
-        """Spend a nonce; return whether it was unspent."""
-        return (
-            self._connection.execute("INSERT OR IGNORE INTO acme_nonces VALUES (?)", (nonce,)).rowcount == 1
+        """Spend a nonce; return whether it was unspent. Raises OSError, and spends nothing, if it cannot be written."""
+        number = int.from_bytes(nonce[:6], "big") // _MINUTE
+        minute = self._minutes.get(number) or self._open(number)
+        if nonce in minute.spent:
+            return False
+        if minute.descriptor is not None:
+            os.write(minute.descriptor, nonce)
+        minute.spent.add(nonce)
+        return True
+
+    def forget(self, floor: bytes) -> int:
+        """Forget the minutes that lie below ``floor`` whole; return how many nonces that were."""
+        first = int.from_bytes(floor[:6], "big") // _MINUTE
+        return sum(
+            self._minutes.pop(number).drop() for number in [each for each in self._minutes if each < first]
         )
 
-    def forget(self, floor: bytes, limit: int) -> int:
-        """Delete ``limit`` nonces below ``floor`` at most, and say how many there were."""
-        return self._connection.execute(
-            "DELETE FROM acme_nonces WHERE nonce IN (SELECT nonce FROM acme_nonces WHERE nonce < ? LIMIT ?)",
-            (floor, limit),
-        ).rowcount
-
     def close(self) -> None:
-        """Let go of the file."""
-        self._connection.close()
+        """Let go of the files."""
+        for minute in self._minutes.values():
+            if minute.descriptor is not None:
+                os.close(minute.descriptor)
+        self._minutes.clear()
+
+    def _open(self, number: int) -> _Minute:
+        minute = _Minute(set(), None, None)
+        if self._directory is not None:
+            minute.path = self._directory / f"minute-{number}"
+            minute.descriptor = os.open(
+                minute.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
+            )
+            written = minute.path.read_bytes()
+            whole = len(written) - len(written) % _NONCE
+            os.ftruncate(
+                minute.descriptor, whole
+            )  # a kill can leave the last one unfinished, and so unanswered
+            minute.spent = {written[at : at + _NONCE] for at in range(0, whole, _NONCE)}
+        self._minutes[number] = minute
+        return minute
+
+
+def _key_of_this_boot(path: Path) -> bytes | None:
+    """The key, if the file is whole and from this boot."""
+    try:
+        boot, _, key = path.read_text().strip().partition(" ")
+        found = bytes.fromhex(key)
+    except (OSError, ValueError):
+        return None
+    return found if boot == boot_id() and len(found) == _KEY else None
+
+
+def _write_epoch(path: Path, key: bytes) -> None:
+    new = path.with_suffix(".new")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(f"{boot_id()} {key.hex()}\n")
+    new.replace(path)

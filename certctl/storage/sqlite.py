@@ -2,9 +2,7 @@
 
 A statement takes 5 to 10 us, less than a trip to a thread and back and the fight for the interpreter that comes with
 it, so statements are plain calls. COMMIT waits for the disk: it alone runs in a thread, and what is to be written
-meanwhile gathers and goes into the next transaction together. Spent nonces lie in a file of their own that is never
-synced: it outlives the process, and a reboot, which may lose its end, makes all nonces from before invalid (see
-``nonce_store``).
+meanwhile gathers and goes into the next transaction together. Spent nonces lie beside it (see ``nonce_store``).
 """
 
 from __future__ import annotations
@@ -25,7 +23,6 @@ from twisted.python.failure import Failure
 
 from certctl.storage import sqlite_types
 from certctl.storage.database import (
-    NOTHING,
     A,
     B,
     Conflict,
@@ -116,7 +113,7 @@ class SqliteDatabase(Database):
         self._writing = connect(path)
         migrate(self._writing)
         self._reading = self._writing if path == MEMORY else connect(path)
-        self._nonces = NonceStore(path if path == MEMORY else path.with_name(path.stem + "-nonces.sqlite"))
+        self._nonces = NonceStore(None if path == MEMORY else path.with_name(path.stem + "-nonces"))
         self._reactor = reactor
         self._closed = False
         self._gathered: list[_Change] = []
@@ -135,7 +132,11 @@ class SqliteDatabase(Database):
         return self._read(query)
 
     async def redeem(self, nonce: bytes, first: Query[A], second: Query[B]) -> tuple[A, B]:
-        if not self._nonces.spend(nonce):
+        try:
+            unspent = self._nonces.spend(nonce)
+        except OSError as error:
+            raise Unavailable(f"a nonce cannot be spent: {error}") from error
+        if not unspent:
             raise NonceSpent
         return self._read(first), self._read(second)
 
@@ -147,8 +148,8 @@ class SqliteDatabase(Database):
         self._begin()
         await change.done
 
-    async def forget_nonces(self, floor: bytes, limit: int) -> int:
-        return self._nonces.forget(floor, limit)
+    async def forget_nonces(self, floor: bytes) -> int:
+        return self._nonces.forget(floor)
 
     async def close(self) -> None:
         self._closed = True
@@ -165,7 +166,7 @@ class SqliteDatabase(Database):
             os.close(self._lock)
 
     def _read(self, query: Query[T]) -> T:
-        if query is NOTHING:
+        if not query.sql:  # nothing is asked for
             return query.build([])
         try:
             rows = self._reading.execute(query.sql, query.parameters).fetchall()

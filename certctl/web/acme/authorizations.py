@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from certctl.acme import lifecycle
@@ -11,6 +11,8 @@ from certctl.acme.problems import malformed
 from certctl.web.acme.call import Call, Urls
 from certctl.web.acme.orders import POLL_AFTER, moment
 from certctl.web.answer import Answer, document
+
+RETRIED_AFTER = "10"  # seconds, by when a validation that failed once has been tried again
 
 
 def challenge_document(challenge: Challenge, urls: Urls) -> dict[str, Any]:
@@ -63,9 +65,7 @@ async def authorization(call: Call[Authorization]) -> Answer:
         if call.payload.get("status") != Status.DEACTIVATED:
             raise malformed('an authorization is changed by {"status": "deactivated"} alone')
         found = await call.authority.authorizations.deactivate(call.signer, call.found)
-    waiting = any(each.status is Status.PROCESSING for each in found.challenges)
-    headers = {"Retry-After": POLL_AFTER} if waiting else {}
-    return document(authorization_document(found, call.urls), headers=headers)
+    return document(authorization_document(found, call.urls), headers=_retry_after(found.challenges))
 
 
 async def challenge(call: Call[Authorization]) -> Answer:
@@ -78,5 +78,12 @@ async def challenge(call: Call[Authorization]) -> Answer:
         )
     shown = next(each for each in found.challenges if each.id == call.arguments["id"])
     up = f'<{call.urls.to("authorization", found.id)}>;rel="up"'
-    headers = {"Retry-After": POLL_AFTER} if shown.status is Status.PROCESSING else {}
-    return document(challenge_document(shown, call.urls), links=[up], headers=headers)
+    return document(challenge_document(shown, call.urls), links=[up], headers=_retry_after([shown]))
+
+
+def _retry_after(challenges: Sequence[Challenge]) -> Mapping[str, str]:
+    """When to ask again: soon while the first try is under way, after the next one later (RFC 8555 section 8.2)."""
+    processing = [each for each in challenges if each.status is Status.PROCESSING]
+    if not processing:
+        return {}
+    return {"Retry-After": POLL_AFTER if processing[0].error is None else RETRIED_AFTER}

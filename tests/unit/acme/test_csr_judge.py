@@ -16,7 +16,7 @@ class JudgeTests(SynchronousTestCase):
     """Whether a CSR is for the order."""
 
     def refused(
-        self, der: bytes, ordered: frozenset[Identifier], words: str, account: bytes | None = None
+        self, der: bytes, ordered: frozenset[Identifier], words: str, account: keys.Key | None = None
     ) -> None:
         """Show that a good CSR is refused for this order in these words."""
         problem = self.assertRaises(Problem, csr.judge, parse(der), ordered, account)
@@ -28,7 +28,7 @@ class JudgeTests(SynchronousTestCase):
         for cn in (None, "a.example.org", "B.example.org", "192.0.2.1"):
             der = make_csr(["B.example.org", "192.0.2.1", "a.example.org"], cn=cn)[1]
             ordered = names("a.example.org", "b.example.org", "192.0.2.1")
-            csr.judge(parse(der), ordered, keys.spki(signer("ES256").key.public_key()))
+            csr.judge(parse(der), ordered, signer("ES256").key.public_key())
             csr.judge(parse(der), tuple(ordered), None)
 
     def test_address_in_common_name_alone(self) -> None:
@@ -65,4 +65,4 @@ class JudgeTests(SynchronousTestCase):
         for algorithm in ("ES256", "RS256", "EdDSA"):
             account = keys.public_key(signer(algorithm).jwk)
             der = make_csr(["a.org"], signer(algorithm).key)[1]
-            self.refused(der, names("a.org"), "the account's key", account.spki)
+            self.refused(der, names("a.org"), "the account's key", account.key)

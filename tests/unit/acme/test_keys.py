@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, x25519
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -77,14 +76,6 @@ class PublicKeyTests(SynchronousTestCase):
         """An RSA key may say either of its algorithms."""
         for algorithm in ("RS256", "PS256"):
             keys.public_key({**signer("RS256").jwk, "alg": algorithm})
-
-    def test_spki(self) -> None:
-        """The SubjectPublicKeyInfo is that of the key."""
-        owner = signer("ES384")
-        expected = owner.key.public_key().public_bytes(
-            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-        self.assertEqual(keys.public_key(owner.jwk).spki, expected)
 
 
 class CheckKeyTests(SynchronousTestCase):
