@@ -56,6 +56,12 @@ class Session:
             self.close()
         return answer
 
+    @property
+    def connection_id(self) -> tuple[object, ...]:
+        """What tells this connection from another: the client's address and port."""
+        assert self._connection is not None and self._connection.sock is not None
+        return tuple(self._connection.sock.getsockname())
+
     def close(self) -> None:
         """Close the connection."""
         if self._connection is not None:

@@ -242,13 +242,17 @@ class RunningServer:
 
     def end(self) -> None:
         """Stop it if it runs; raise AssertionError if its log shows that it stumbled over anything."""
-        if self._process is not None:
-            try:
+        try:
+            if self._process is not None and self._process.poll() is None:
                 self.stop() if self.command is TWISTD else self.interrupt()
-            finally:
-                if self._process is not None:
-                    self.kill()
-        if "Traceback" in self.log or " error " in self.log and "SIGHUP: " not in self.log:
+        finally:
+            if self._process is not None and self._process.poll() is None:
+                self.kill()
+        self.must_be_unhurt()
+
+    def must_be_unhurt(self) -> None:
+        """Raise AssertionError if the log shows that the server stumbled over anything."""
+        if "Traceback" in self.log or " critical " in self.log or "a request failed" in self.log:
             raise AssertionError(f"the server stumbled:\n{self.log}")
 
     def _ended(self) -> int:
