@@ -70,6 +70,13 @@ class Response:
         return str(self.json["type"]).removeprefix(ERROR)
 
 
+class _Transport(StringTransportWithDisconnection):
+    def unregisterProducer(self) -> None:
+        """Forget the producer, if there is one: TCP's transport does not mind."""
+        if self.producer is not None:
+            super().unregisterProducer()
+
+
 class Exchange:
     """One request on a connection of its own, and its answer once that is there."""
 
@@ -81,12 +88,16 @@ class Exchange:
         lines = [f"{method} {target} HTTP/1.1"]
         every = {"Host": split.netloc, "Content-Length": str(len(body)), **headers}
         lines += [f"{name}: {value}" for name, value in every.items()]
-        self._transport = StringTransportWithDisconnection()
+        self._transport = _Transport()
         self._protocol = site.buildProtocol(IPv4Address("TCP", "192.0.2.1", 40000))
         self._method = method
         self._transport.protocol = self._protocol
         self._protocol.makeConnection(self._transport)
         octets = "\r\n".join([*lines, "", ""]).encode("ascii") + body
+        self.send(octets)
+
+    def send(self, octets: bytes) -> None:
+        """Send octets for as long as the server takes them."""
         for start in range(0, len(octets), SEGMENT):
             if self.connected:
                 self._protocol.dataReceived(octets[start : start + SEGMENT])
