@@ -9,6 +9,8 @@ from typing import Any
 
 from certctl.storage.database import Json
 
+_encode = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
+
 
 def _adapt_moment(moment: datetime) -> str:
     # Always with microseconds and in UTC, so that texts sort as their times do.
@@ -16,7 +18,7 @@ def _adapt_moment(moment: datetime) -> str:
 
 
 def _adapt_json(value: Json) -> str:
-    return json.dumps(value.value, separators=(",", ":"), sort_keys=True)
+    return _encode(value.value)
 
 
 def _convert_moment(text: bytes) -> datetime:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import io
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from klein import Klein
 from klein.resource import KleinResource
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.internet.task import deferLater
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web import http
 from twisted.web.iweb import IRequest
-from twisted.web.server import Request, Site
+from twisted.web.server import NOT_DONE_YET, Request, Site
 from werkzeug.exceptions import HTTPException
 
 from certctl.acme.jose import MAX_BODY
@@ -65,11 +67,26 @@ class BoundedRequest(Request):
     def process(self) -> None:
         """Refuse what no route could be asked with; twisted.web and Klein take it from here."""
         if self.method not in METHODS:
-            self.setResponseCode(http.NOT_IMPLEMENTED)
-            self.setHeader("Content-Length", "0")
-            self.finish()
-            return
-        super().process()
+            self._refuse(http.NOT_IMPLEMENTED)
+        elif not self._is_text():
+            self._refuse(http.BAD_REQUEST)
+        else:
+            super().process()
+
+    def _is_text(self) -> bool:
+        """Whether URL and Host are the text that Klein takes them for: it logs a traceback for each that is not."""
+        if not (self.uri.isascii() and (self.getHeader(b"host") or b"").isascii()):
+            return False
+        try:
+            unquote_to_bytes(self.path).decode("utf-8")
+        except UnicodeDecodeError:
+            return False
+        return True
+
+    def _refuse(self, status: int) -> None:
+        self.setResponseCode(status)
+        self.setHeader("Content-Length", "0")
+        self.finish()
 
 
 class BoundedChannel(http.HTTPChannel):
@@ -96,6 +113,12 @@ class BoundedChannel(http.HTTPChannel):
         if self._host is None:
             self._host = super().getHost()
         return self._host
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """Refuse a line that is too long. LineReceiver closes in a way that waits for the timeout under TLS."""
+        assert self.transport is not None
+        self.transport.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        self.loseConnection()
 
     def resetTimeout(self) -> None:
         """Not with each octet: the time runs from the opening or the last answer."""
@@ -129,6 +152,32 @@ class BoundedSite(Site):
         """Log nothing."""
 
 
+class Tree(KleinResource):
+    """Klein's tree, with a shortcut to the routes that nearly all requests are for."""
+
+    _log = Logger(namespace="certctl")
+
+    def __init__(self, app: Klein, dispatch: Dispatch | None) -> None:
+        super().__init__(app)
+        self._dispatch = dispatch
+
+    def render(self, request: Any) -> Any:
+        """Answer a request, or begin to."""
+        answering = None if self._dispatch is None else self._dispatch.shortcut(request)
+        if answering is None:
+            return super().render(request)
+        _ = answering.addCallback(self._send, request).addErrback(
+            lambda failure: self._log.failure("an answer could not be sent", failure)
+        )
+        return NOT_DONE_YET
+
+    @staticmethod
+    def _send(body: bytes, request: Request) -> None:
+        if request.channel is not None:  # the client is still there
+            request.write(body)
+            request.finish()
+
+
 def root(dispatch: Dispatch | None, health: Health, metrics: Metrics) -> KleinResource:
     """All that is served: ACME if it is switched on, health, readiness and metrics."""
     app = Klein()
@@ -157,7 +206,7 @@ def root(dispatch: Dispatch | None, health: Health, metrics: Metrics) -> KleinRe
             return dispatch.finish(request, answer)
         return answer.send(request)
 
-    return app.resource()
+    return Tree(app, dispatch)
 
 
 def _refused(error: HTTPException) -> Answer:

@@ -21,7 +21,7 @@ from certctl.storage.database import Database, NonceSpent, Query
 from certctl.web.acme.call import Call, Urls
 from certctl.web.acme.table import Route, Signer
 
-JOSE = "application/jose+json"  # RFC 8555 section 6.2
+JOSE = b"application/jose+json"  # RFC 8555 section 6.2
 
 
 class Admission:
@@ -93,9 +93,11 @@ def _body(request: Request) -> bytes:
 
 
 def _check_content_type(request: Request) -> None:
-    sent = request.requestHeaders.getRawHeaders("content-type", [""])[-1]
-    if sent.partition(";")[0].strip().lower() != JOSE:
-        raise Problem(ProblemType.MALFORMED, f"requests are of content type {JOSE}", status=415)
+    sent = request.requestHeaders.getRawHeaders(b"content-type", [b""])[-1]
+    if sent.partition(b";")[0].strip().lower() != JOSE:
+        raise Problem(
+            ProblemType.MALFORMED, f"requests are of content type {JOSE.decode('ascii')}", status=415
+        )
 
 
 def _check_header(route: Route, jws: Jws, url: str) -> None:

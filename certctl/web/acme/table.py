@@ -51,6 +51,11 @@ class Route:
     directory: str | None = None  # the member of the directory that names it
 
     @property
+    def variables(self) -> list[str]:
+        """The names of the path's variable parts."""
+        return re.findall("<([^>]*)>", self.path)
+
+    @property
     def template(self) -> str:
         """The path with ``{}`` for each variable part."""
         return re.sub("<[^>]*>", "{}", self.path)
@@ -109,3 +114,16 @@ ROUTES = (
 
 PATHS = {route.name: route.template for route in ROUTES}
 DIRECTORY = tuple((route.directory, route.name) for route in ROUTES if route.directory is not None)
+
+
+# Paths alternate: a word, what it is about, a word ... The words alone tell which route it is.
+_BY_WORDS = {tuple(route.path.split("/")[::2]): route for route in ROUTES}
+
+
+def find(path: str) -> tuple[Route, dict[str, str]] | None:
+    """The route of a path below the profile, and the values of its variable parts; None if there is none."""
+    parts = path.split("/")
+    route, values = _BY_WORDS.get(tuple(parts[::2])), parts[1::2]
+    if route is None or not all(values) or len(values) != len(route.variables):
+        return None
+    return route, dict(zip(route.variables, values, strict=True))
