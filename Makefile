@@ -52,7 +52,6 @@ docs: ## Make docs/configuration.md and etc/certctl.env from certctl/settings.py
 	@$(LOCKED) install
 	$(VENV)/bin/python -m certctl.settings_docs .
 
-# uv, because it resolves for all Pythons at once; this version, because later ones refuse .tar.bz2 (txpostgres).
 # uv resolves for all Pythons at once; this version of it, because later ones refuse txpostgres' .tar.bz2.
 lock: ## Make the lock files anew from setup.cfg, with the newest versions.
 	@set -e; uv=$$(mktemp -d); trap 'rm -rf "$$uv"' EXIT; \

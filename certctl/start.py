@@ -16,7 +16,9 @@ from typing import TypeVar
 
 from certctl.acme.identifiers import Identifier, IdentifierError, dns_name, ip_address
 from certctl.acme.objects import AuthMode, Profile
+from certctl.acme.policy import NamePolicy
 from certctl.authority.trail import SYSTEM, Action, Event, Trail
+from certctl.issuance.hierarchy import ROOT_CERTIFICATE
 from certctl.issuance.issuer import Issuer
 from certctl.settings import Settings
 from certctl.storage import issuers, profiles
@@ -133,6 +135,17 @@ async def seed(database: Database, trail: Trail, issuer: Issuer, mode: AuthMode)
         return
 
 
+async def open_profiles(database: Database) -> list[str]:
+    """The ids of the profiles under which any account may have any name."""
+    return [
+        each.id
+        for each in await database.read(profiles.everyone())
+        if each.enabled
+        and each.acme_auth_mode is AuthMode.TRUST_AUTHENTICATED
+        and not NamePolicy.of(each.policy).allow
+    ]
+
+
 def told(settings: Settings) -> Iterator[tuple[str, dict[str, str]]]:
     """What the log says once the server answers: the directory, the root, and a command for a first certificate."""
     origin = (
@@ -141,12 +154,14 @@ def told(settings: Settings) -> Iterator[tuple[str, dict[str, str]]]:
     if not settings.acme_server_enabled:
         yield "no ACME: CERTCTL_ACME_SERVER_ENABLED is false", {}
         return
-    root = str(settings.state_dir.absolute() / "root-ca.pem")
+    root = settings.state_dir.absolute() / ROOT_CERTIFICATE
+    if not root.exists():  # the chain of CERTCTL_CA_CERT_PATH ends below it
+        root = Path("/path/to/your/organisation's/root.pem")
     profile = settings.acme_server_default_profile_id or DEFAULT_PROFILE
     directory = f"{origin}/acme/profile/{profile}/directory"
     yield "directory: {directory}", {"directory": directory}
-    yield "root certificate: {root_certificate}", {"root_certificate": root}
-    yield "first certificate: {command}", {"command": first_command(directory, root)}
+    yield "root certificate: {root_certificate}", {"root_certificate": str(root)}
+    yield "first certificate: {command}", {"command": first_command(directory, str(root))}
 
 
 def _reachable(host: str) -> str:

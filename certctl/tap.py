@@ -141,6 +141,11 @@ class Daemon(Service):
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
+        for profile_id in await start.open_profiles(self._database):
+            self._log.warn(
+                "profile {profile} lets every account have every name: it trusts accounts and has no name policy",
+                profile=profile_id,
+            )
         if resumed:
             self._log.info("validations that the last stop interrupted go on", number=resumed)
         self._log.info("certctl {version} is ready", version=__version__)

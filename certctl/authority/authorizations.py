@@ -108,6 +108,8 @@ class Authorizations:
             raise malformed("a wildcard cannot be authorized ahead of its order (RFC 8555 section 7.4.1)")
         (identifier,) = policy.judge_identifiers(profile, [requested], maximum=1)
         now = self._trail.now()
+        if profile.acme_auth_mode is AuthMode.CHALLENGE:
+            await self._refuse_paused(account, [identifier], now)
         authorization = self.make(profile, account, identifier, now)
         event = Event(
             actor=actor_of(account),
