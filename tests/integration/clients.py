@@ -6,6 +6,7 @@ A client's state lies in a directory of the test's. Whoever adds a client adds a
 
 from __future__ import annotations
 
+import re
 import shutil
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -17,7 +18,7 @@ from tests.integration.server import PROGRAMS, Ran, RunningServer, run
 EMAIL = "first@example.com"
 OTHER_EMAIL = "second@example.com"
 RSA, P256, P384 = "RSA 2048", "EC P-256", "EC P-384"
-_SYSTEM_STORE = Path("/etc/ssl/certs")
+_BUNDLE = b"/etc/ssl/certs/ca-certificates.crt"  # the name that Debian compiles into libcurl
 
 
 @attrs.frozen
@@ -174,19 +175,31 @@ class Uacme(Client):
     package = "uacme"
     program = "uacme"
 
-    def uacme(self, *arguments: str | Path) -> Ran:
-        """Run it where the system's store of roots is the server's root.
+    def __init__(self, server: RunningServer, home: Path) -> None:
+        super().__init__(server, home)
+        self._libraries = home / "lib"
+        self._libraries.mkdir()
+        linked = re.search(r"(libcurl\S*) => (\S+)", run("ldd", self.path).must_succeed().output)
+        assert linked is not None
+        octets = Path(linked[2]).read_bytes()
+        assert _BUNDLE in octets, linked[2]
+        hidden = str(server.trust.relative_to(server.directory)).encode("ascii")
+        (self._libraries / linked[1]).write_bytes(octets.replace(_BUNDLE, hidden.ljust(len(_BUNDLE), b"\0")))
 
-        Its TLS library (GnuTLS by way of libcurl) takes roots from nowhere else.
+    def uacme(self, *arguments: str | Path) -> Ran:
+        """Run it with a copy of libcurl that looks for roots where this server's lies.
+
+        Its own takes them from the system's store alone: with GnuTLS there is no variable, and uacme has no option.
         """
-        store = self.home / "store"
-        store.mkdir(exist_ok=True)
-        shutil.copy(self.server.trust, store / "ca-certificates.crt")
-        inside = f'mount --bind {store} {_SYSTEM_STORE} && exec "$@"'
-        unshare = ("unshare", "--map-root-user", "--mount", "sh", "-c", inside, "sh")
-        configured = (f"--acme-url={self.server.directory_url}", f"--confdir={self.home}", "--yes")
         return run(
-            *unshare, self.path, *configured, f"--hook={self.hook}", *arguments, cwd=self.home
+            self.path,
+            f"--acme-url={self.server.directory_url}",
+            f"--confdir={self.home}",
+            "--yes",
+            f"--hook={self.hook}",
+            *arguments,
+            cwd=self.server.directory,
+            env={"LD_LIBRARY_PATH": str(self._libraries)},
         ).must_succeed()
 
     def issue(self, names: list[str], key: str) -> Issued:
