@@ -7,7 +7,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from twisted.logger import LogEvent, LogLevel, formatEvent
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
+from zope.interface import provider
 
 
 def fields(event: LogEvent) -> dict[str, Any]:
@@ -51,7 +52,10 @@ def as_text(event: LogEvent) -> str:
     told = "".join(
         f" {name}={_plain(value)}" for name, value in fields(event).items() if f"{{{name}}}" not in said
     )
-    return f"{moment} {level:<5} {_one_line(text)}{told}\n" + (traceback or "")
+    below = "".join(
+        f"  | {line}\n" for line in (traceback or "").splitlines()
+    )  # which begin as no event does
+    return f"{moment} {level:<5} {_one_line(text)}{told}\n{below}"
 
 
 def _plain(value: Any) -> str:
@@ -64,10 +68,11 @@ def _one_line(text: str) -> str:
     return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
 
 
-def observer(stream: TextIO, format: Callable[[LogEvent], str], level: str) -> Callable[[LogEvent], None]:
+def observer(stream: TextIO, format: Callable[[LogEvent], str], level: str) -> ILogObserver:
     """An observer that writes events of at least a level."""
     least = _SEVERITY[LogLevel.levelWithName(level)]
 
+    @provider(ILogObserver)  # or Twisted would translate each event for an observer of the old kind
     def write(event: LogEvent) -> None:
         severity = _SEVERITY[event.get("log_level", LogLevel.info)]
         # Twisted's protocols and factories say when they start and stop, at the level of our state changes.
@@ -76,7 +81,8 @@ def observer(stream: TextIO, format: Callable[[LogEvent], str], level: str) -> C
             stream.write(format(event))
             stream.flush()
 
-    return write
+    observing: ILogObserver = write
+    return observing
 
 
 _SEVERITY = {level: number for number, level in enumerate(LogLevel.iterconstants())}  # debug first

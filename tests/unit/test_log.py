@@ -86,8 +86,6 @@ class TextTests(SynchronousTestCase):
         text = log.as_text(event("a request failed", log_failure=failed(f"x\n{forged}")))
         self.assertNotIn(forged, text.splitlines())
 
-    test_message_of_a_failure_begins_no_line.todo = "as_text has the traceback's lines begin where its own do"  # type: ignore[attr-defined]
-
 
 class JsonTests(SynchronousTestCase):
     def test_one_object(self) -> None:
