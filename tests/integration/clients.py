@@ -18,7 +18,7 @@ from tests.integration.server import PROGRAMS, Ran, RunningServer, run
 EMAIL = "first@example.com"
 OTHER_EMAIL = "second@example.com"
 RSA, P256, P384 = "RSA 2048", "EC P-256", "EC P-384"
-_BUNDLE = b"/etc/ssl/certs/ca-certificates.crt"  # the name that Debian compiles into libcurl
+_STORE = b"/etc/ssl/certs"  # what Debian compiles into libcurl
 
 
 @attrs.frozen
@@ -177,19 +177,19 @@ class Uacme(Client):
 
     def __init__(self, server: RunningServer, home: Path) -> None:
         super().__init__(server, home)
-        self._libraries = home / "lib"
-        self._libraries.mkdir()
+        for directory in ("lib", "roots"):
+            (home / directory).mkdir()
+        shutil.copy(server.trust, home / "roots/root.pem")
         linked = re.search(r"(libcurl\S*) => (\S+)", run("ldd", self.path).must_succeed().output)
         assert linked is not None
         octets = Path(linked[2]).read_bytes()
-        assert _BUNDLE in octets, linked[2]
-        hidden = str(server.trust.relative_to(server.directory)).encode("ascii")
-        (self._libraries / linked[1]).write_bytes(octets.replace(_BUNDLE, hidden.ljust(len(_BUNDLE), b"\0")))
+        assert octets.count(_STORE + b"\0") == 1, linked[2]
+        (home / "lib" / linked[1]).write_bytes(octets.replace(_STORE, b"roots".ljust(len(_STORE), b"\0")))
 
     def uacme(self, *arguments: str | Path) -> Ran:
-        """Run it with a copy of libcurl that looks for roots where this server's lies.
+        """Run it with a copy of libcurl that looks for roots in the client's home.
 
-        Its own takes them from the system's store alone: with GnuTLS there is no variable, and uacme has no option.
+        It takes them from the system's store alone: with GnuTLS there is no variable, and uacme has no option.
         """
         return run(
             self.path,
@@ -198,8 +198,8 @@ class Uacme(Client):
             "--yes",
             f"--hook={self.hook}",
             *arguments,
-            cwd=self.server.directory,
-            env={"LD_LIBRARY_PATH": str(self._libraries)},
+            cwd=self.home,
+            env={"LD_LIBRARY_PATH": str(self.home / "lib")},
         ).must_succeed()
 
     def issue(self, names: list[str], key: str) -> Issued:
