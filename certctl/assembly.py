@@ -30,8 +30,9 @@ from certctl.issuance.issuer import Issuer
 from certctl.settings import Settings
 from certctl.storage.database import Database
 from certctl.validation.addresses import EgressPolicy, Network, Resolvers
-from certctl.validation.attempt import Validator, validators
+from certctl.validation.attempt import Validator
 from certctl.validation.caa import caa
+from certctl.validation.table import validators
 from certctl.web.acme.admission import Admission
 from certctl.web.acme.call import Urls
 from certctl.web.acme.dispatch import Dispatch

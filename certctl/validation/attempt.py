@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
 import attrs
@@ -78,27 +78,6 @@ class Limits:
     hop: float = 5.0  # from dialling to the end of the answer, for each hop
     query: float = 2.0  # for each query to each resolver
     total: float = 12.0  # for the whole validation, lookups and redirects included
-
-
-def validators(
-    reactor: Any, *, http01_port: int = 80, tlsalpn01_port: int = 443, limits: Limits | None = None
-) -> Mapping[ChallengeType, Validator]:
-    """Return a validator for each challenge type."""
-    # These modules import this one.
-    from certctl.validation.dns01 import DNS01
-    from certctl.validation.http01 import HTTP01, Ports
-    from certctl.validation.resolver import Resolver
-    from certctl.validation.tlsalpn01 import TLSALPN01
-    from certctl.validation.wire import Dialler
-
-    limits = limits or Limits()
-    resolver = Resolver(reactor, seconds=limits.query)
-    dialler = Dialler(reactor, resolver, connect_seconds=limits.connect)
-    return {
-        ChallengeType.HTTP01: HTTP01(reactor, dialler, Ports(http01_port, tlsalpn01_port), limits),
-        ChallengeType.DNS01: DNS01(reactor, resolver, limits),
-        ChallengeType.TLSALPN01: TLSALPN01(reactor, dialler, tlsalpn01_port, limits),
-    }
 
 
 def printable(data: bytes, limit: int = MAX_SEEN) -> str:

@@ -27,7 +27,8 @@ from certctl.acme.identifiers import dns_name
 from certctl.acme.objects import ChallengeType
 from certctl.acme.problems import Problem
 from certctl.validation.addresses import Resolvers
-from certctl.validation.attempt import Limits, validators
+from certctl.validation.attempt import Limits
+from certctl.validation.table import validators
 from tests.unit.validation.responders import (
     KEY_AUTHORIZATION,
     Connection,

@@ -14,8 +14,9 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from certctl.acme.objects import ChallengeType
 from certctl.acme.problems import Problem, ProblemType
 from certctl.validation.addresses import EgressPolicy, Network, Resolvers
-from certctl.validation.attempt import Limits, Transient, validators, within
+from certctl.validation.attempt import Limits, Transient, within
 from certctl.validation.special_purpose import IPAddress
+from certctl.validation.table import validators
 from certctl.validation.wire import CLOSE_SECONDS, Wire
 
 from .responders import Connection, Responder, attempt, reactor

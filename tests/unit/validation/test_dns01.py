@@ -8,8 +8,9 @@ from certctl.acme.challenges import dns01_value
 from certctl.acme.objects import ChallengeType
 from certctl.acme.problems import Problem, ProblemType
 from certctl.validation.addresses import Resolvers
-from certctl.validation.attempt import Evidence, Transient, validators
+from certctl.validation.attempt import Evidence, Transient
 from certctl.validation.dns01 import judge_records
+from certctl.validation.table import validators
 
 from .responders import KEY_AUTHORIZATION, SHORT, DNSResponder, attempt, reactor
 

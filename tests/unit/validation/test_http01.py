@@ -19,7 +19,8 @@ from certctl.acme.identifiers import dns_name
 from certctl.acme.objects import ChallengeType
 from certctl.acme.problems import Problem, ProblemType
 from certctl.validation.addresses import Resolvers
-from certctl.validation.attempt import Evidence, Transient, validators
+from certctl.validation.attempt import Evidence, Transient
+from certctl.validation.table import validators
 from certctl.validation.wire import MAX_BYTES
 
 from .responders import (

@@ -22,8 +22,9 @@ from certctl.acme.identifiers import IdentifierError, dns_name, identifier, ip_a
 from certctl.acme.objects import ChallengeType
 from certctl.acme.problems import Problem, ProblemType
 from certctl.validation.addresses import EgressPolicy, Network, Resolvers
-from certctl.validation.attempt import Evidence, Transient, validators
+from certctl.validation.attempt import Evidence, Transient
 from certctl.validation.special_purpose import IPAddress
+from certctl.validation.table import validators
 from certctl.validation.wire import MAX_TARGETS, Dialler, permitted
 
 from .responders import (

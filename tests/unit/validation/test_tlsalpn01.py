@@ -18,8 +18,9 @@ from certctl.acme.identifiers import dns_name, ip_address
 from certctl.acme.objects import ChallengeType
 from certctl.acme.problems import Problem, ProblemType
 from certctl.validation.addresses import Resolvers
-from certctl.validation.attempt import Evidence, Transient, validators
+from certctl.validation.attempt import Evidence, Transient
 from certctl.validation.resolver import Resolver
+from certctl.validation.table import validators
 from certctl.validation.tlsalpn01 import (
     ALPN,
     DRAFT_IDENTIFIER,
