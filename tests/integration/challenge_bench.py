@@ -6,19 +6,22 @@ import re
 import socket
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import attrs
 import dns.flags
 import dns.message
 import dns.rcode
 import dns.rdatatype
 import dns.rrset
 
+from tests.integration.acme import Session
 from tests.integration.server import HOST, PROFILE, RunningServer, ServerTestCase, free_port
 
 ZONES = ("test", "corp.internal")  # every name in them has the address HOST
@@ -103,6 +106,56 @@ class Web:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+class Responder:
+    """Answers http-01 for one account, ``delay`` seconds late, and wrongly where a name begins with ``wrong``."""
+
+    def __init__(self, port: int, thumbprint: str, delay: float) -> None:
+        self.thumbprint = thumbprint
+        self.delay = delay
+        self.asked: list[str] = []  # names
+        self._server = _Crowd((HOST, port), _Challenged)
+        self._server.responder = self
+        self._thread = threading.Thread(target=self._server.serve_forever, name="responder", daemon=True)
+        self._thread.start()
+
+    def body(self, name: str, path: str) -> str:
+        """The answer to a request."""
+        self.asked.append(name)
+        time.sleep(self.delay)
+        return (
+            "something else" if name.startswith("wrong") else f"{path.rpartition('/')[2]}.{self.thumbprint}"
+        )
+
+    def stop(self) -> None:
+        """Stop, and wait until it is done."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class _Crowd(ThreadingHTTPServer):
+    responder: Responder
+    request_queue_size = 1024
+    daemon_threads = True
+    block_on_close = False
+
+
+class _Challenged(BaseHTTPRequestHandler):
+    server: _Crowd
+
+    def do_GET(self) -> None:
+        name = self.headers["Host"].partition(":")[0]
+        body = self.server.responder.body(name, self.path).encode("ascii")
+        with suppress(OSError):  # the server was killed meanwhile
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
 
 
 class ChallengeServer(RunningServer):
@@ -191,6 +244,41 @@ class ChallengeTestCase(ServerTestCase):
         web = Web(self.path(), server.http_port)
         self.addCleanup(web.stop)
         return web
+
+    def respond(self, server: ChallengeServer, thumbprint: str, delay: float = 0.0) -> Responder:
+        """Start a responder where the server looks for answers to http-01."""
+        responder = Responder(server.http_port, thumbprint, delay)
+        self.addCleanup(responder.stop)
+        return responder
+
+
+@attrs.frozen
+class Pending:
+    """An order for one name, and the URLs of its authorization and of one challenge."""
+
+    name: str
+    order: str
+    finalize: str
+    authorization: str
+    challenge: str
+
+
+def pending(session: Session, name: str, type: str = "http-01") -> Pending:
+    """Make an order for one name, and find its challenge."""
+    made = session.order(name)
+    (url,) = made.json["authorizations"]
+    challenges = session.post(url, None).json["challenges"]
+    challenge = next(each["url"] for each in challenges if each["type"] == type)
+    return Pending(name, made.location, made.json["finalize"], url, challenge)
+
+
+def until(what: str, there: Callable[[], object], within: float = 60.0) -> None:
+    """Return when ``there`` says so; raise AssertionError if it never does."""
+    deadline = time.monotonic() + within
+    while not there():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not {what} within {within:g} s")
+        time.sleep(0.05)
 
 
 def names_said(text: str) -> list[str]:
