@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from twisted.python.usage import Options as UsageOptions
 
 from certctl import __version__, log, start
 from certctl.assembly import assemble
+from certctl.authority.challenges import SILENCE
 from certctl.issuance.issuer import IssuerError
 from certctl.issuance.local import LocalCA
 from certctl.issuance.serving import ServingCertificate
@@ -136,7 +138,7 @@ class Daemon(Service):
         _ = self._caring.start(TLS_CARE, now=False)
         signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._reload))
         self._reactor.callWhenRunning(signal.signal, signal.SIGTERM, self._asked_to_stop)
-        resumed = await self._parts.challenges.resume()
+        resumed = await self._parts.challenges.resume(timedelta(0))
         # What stands now stands for ever: the collector need not walk over it again and again (5 % of the CPU).
         gc.collect()
         gc.freeze()
@@ -183,6 +185,7 @@ class Daemon(Service):
     async def _sweep(self) -> None:
         try:
             self._parts.metrics.swept.inc(await self._parts.sweeper.sweep())
+            await self._parts.challenges.resume(SILENCE)
         except Exception:  # the next sweep tries again
             self._log.failure("the sweeper failed")
 

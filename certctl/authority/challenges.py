@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import attrs
 from twisted.internet.defer import Deferred, DeferredSemaphore
@@ -19,11 +20,12 @@ from certctl.authority.challenge_rules import ChallengeRules
 from certctl.authority.trail import Action, Event, Trail, actor_of
 from certctl.background import Background
 from certctl.storage import accounts, authorizations, failures, orders, profiles
-from certctl.storage.database import Conflict, Database
+from certctl.storage.database import Conflict, Database, Unavailable
 from certctl.validation.addresses import Network
 from certctl.validation.attempt import Attempt, Evidence, Transient, Validator
 
 PAUSES = (1.0, 3.0, 8.0)  # seconds before another try after a failure that may pass (RFC 8555 section 8.2)
+SILENCE = timedelta(minutes=2)  # after which a challenge that is processing is taken for left behind
 MAX_WAITING = 5000  # challenges of one type that wait for their turn; more are refused, and may be sent again
 BUSY = timedelta(seconds=30)
 
@@ -55,6 +57,7 @@ class Challenges:
         self._network = network
         self._permission = permission
         self._authorization_ttl = authorization_ttl
+        self._validating: set[str] = set()  # challenges, by id
         self._sleeping: dict[str, Deferred[None]] = {}  # before another try, by the challenge's id
 
     async def respond(
@@ -93,10 +96,14 @@ class Challenges:
             challenges=tuple(begun if each.id == begun.id else each for each in authorization.challenges),
         )
 
-    async def resume(self) -> int:
-        """Validate again what was processing when the server stopped; return how many there are."""
-        interrupted = await self._database.read(authorizations.processing())
-        for authorization_id, challenge_id in interrupted:
+    async def resume(self, silence: timedelta) -> int:
+        """Validate again what has been processing for so long without news: a stop, or a fault, left it behind.
+
+        Returns how many there are.
+        """
+        silent = await self._database.read(authorizations.processing(self._trail.now() - silence))
+        left = [each for each in silent if each[1] not in self._validating]
+        for authorization_id, challenge_id in left:
             authorization = await self._database.read(authorizations.by_id(authorization_id))
             assert authorization is not None
             profile = await self._database.read(profiles.by_id(authorization.profile_id))
@@ -107,13 +114,14 @@ class Challenges:
             self._background.start(
                 self._validate(profile, account, authorization, _of(authorization, challenge_id))
             )
-        return len(interrupted)
+        return len(left)
 
     async def _validate(
         self, profile: Profile, account: Account, authorization: Authorization, challenge: Challenge
     ) -> None:
         """Find out, and write what was found: whatever goes wrong, the challenge is not left processing."""
         verdict: Evidence | Problem
+        self._validating.add(challenge.id)
         try:
             verdict = await self._judge(profile, account, authorization, challenge)
         except Problem as problem:
@@ -121,7 +129,10 @@ class Challenges:
         except Exception:
             self._log.failure("a validation failed", name=authorization.covers.value)
             verdict = Problem(ProblemType.SERVER_INTERNAL, "the validation could not be carried out")
-        await self._settle(authorization, challenge, verdict)
+        try:
+            await self._settle(authorization, challenge, verdict)
+        finally:  # what could not be written is found by ``resume``
+            self._validating.discard(challenge.id)
 
     async def _judge(
         self, profile: Profile, account: Account, authorization: Authorization, challenge: Challenge
@@ -145,10 +156,15 @@ class Challenges:
             try:
                 return await self._once(attempt)
             except Transient as failure:
-                note = authorizations.note(challenge, failure.document(), self._trail.now())
-                await self._database.write(note)
+                await self._note(challenge, failure)
             await self._sleep(challenge.id, pause)
         return await self._once(attempt)
+
+    async def _note(self, challenge: Challenge, failure: Problem) -> None:
+        """Show the client why the last try failed; if that cannot be written now, the next try matters more."""
+        with contextlib.suppress(Unavailable):
+            note = authorizations.note(challenge, failure.document(), self._trail.now())
+            await self._database.write(note)
 
     async def _sleep(self, challenge_id: str, seconds: float) -> None:
         """Wait, at most until the client sends its response again. No turn is taken from others meanwhile."""
@@ -199,15 +215,21 @@ class Challenges:
             statements = [
                 *authorizations.prove(challenge, expires_at, now),
                 failures.forget(authorization.account_id, authorization.covers),
+                *(orders.touch(each.id, now) for each in hanging),
                 *(orders.make_ready(each.id, now) for each in hanging),
             ]
         try:
             await self._trail.record(now, event, *statements)
-        except Conflict:  # the authorization was settled or given up meanwhile
-            error = Problem(
-                ProblemType.MALFORMED, "the authorization was settled before this challenge"
-            ).document()
-            late = attrs.evolve(event, details={"status": Status.INVALID.value, "error": error})
+        except Conflict:
+            await self._settle_late(challenge, event, now)
+
+    async def _settle_late(self, challenge: Challenge, event: Event, now: datetime) -> None:
+        """End a challenge whose authorization was settled or given up before it."""
+        error = Problem(
+            ProblemType.MALFORMED, "the authorization was settled before this challenge"
+        ).document()
+        late = attrs.evolve(event, details={"status": Status.INVALID.value, "error": error})
+        with contextlib.suppress(Conflict):  # another replica has ended it
             await self._trail.record(now, late, authorizations.abandon(challenge, error, now))
 
 

@@ -27,7 +27,9 @@ class Sweeper:
     async def sweep(self) -> int:
         """Move on all orders and authorizations whose time is over; return how many rows were moved or deleted."""
         swept = await self._database.forget_nonces(self._nonces.floor(self._trail.now().timestamp()))
-        await self._database.write(failures.forget_old(self._trail.now() - PAUSE_LASTS))
+        long_ago = self._trail.now() - PAUSE_LASTS
+        if await self._database.read(failures.any_old(long_ago)):
+            await self._database.write(failures.forget_old(long_ago))
         for batch in (self._orders, self._authorizations):
             swept += await self._all(batch)
         return swept

@@ -54,13 +54,13 @@ def _authorization(rows: list[Row]) -> Authorization | None:
 
 def by_id(authorization_id: str) -> Query[Authorization | None]:
     """The authorization of that id with its challenges."""
-    return Query(f"{_WITH_CHALLENGES} WHERE a.id = ? ORDER BY c.id", (authorization_id,), _authorization)
+    return Query(f"{_WITH_CHALLENGES} WHERE a.id = ? ORDER BY c.type", (authorization_id,), _authorization)
 
 
 def by_challenge(challenge_id: str) -> Query[Authorization | None]:
     """The authorization to which a challenge belongs, with all of its challenges."""
     return Query(
-        f"{_WITH_CHALLENGES} WHERE a.id = (SELECT authorization_id FROM acme_challenges WHERE id = ?) ORDER BY c.id",
+        f"{_WITH_CHALLENGES} WHERE a.id = (SELECT authorization_id FROM acme_challenges WHERE id = ?) ORDER BY c.type",
         (challenge_id,),
         _authorization,
     )
@@ -183,11 +183,12 @@ def deactivate_all(account_id: str, now: datetime) -> Statement:
     )
 
 
-def processing() -> Query[list[tuple[str, str]]]:
-    """The ids of all challenges that are being validated, each behind its authorization's."""
+def processing(before: datetime) -> Query[list[tuple[str, str]]]:
+    """The ids of the challenges that have been processing without news since then, behind their authorizations'."""
     return Query(
-        "SELECT authorization_id, id FROM acme_challenges WHERE status = 'processing' ORDER BY updated_at",
-        (),
+        "SELECT authorization_id, id FROM acme_challenges WHERE status = 'processing' AND updated_at <= ?"
+        " ORDER BY updated_at",
+        (before,),
         lambda rows: [(row[0], row[1]) for row in rows],
     )
 

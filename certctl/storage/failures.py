@@ -27,6 +27,11 @@ def forget(account_id: str, identifier: Identifier) -> Statement:
     )
 
 
+def any_old(before: datetime) -> Query[bool]:
+    """Whether there are failures that nobody repeated for long."""
+    return Query("SELECT 1 FROM acme_validation_failures WHERE updated_at < ? LIMIT 1", (before,), bool)
+
+
 def forget_old(before: datetime) -> Statement:
     """Forget failures that nobody repeated for long."""
     return Statement("DELETE FROM acme_validation_failures WHERE updated_at < ?", (before,))

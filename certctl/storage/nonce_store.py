@@ -8,6 +8,7 @@ the boot id differs: then the key is made anew, and every nonce from before is i
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from pathlib import Path
@@ -71,7 +72,7 @@ class NonceStore:
         if nonce in minute.spent:
             return False
         if minute.descriptor is not None:
-            os.write(minute.descriptor, nonce)
+            _append(minute.descriptor, nonce)
         minute.spent.add(nonce)
         return True
 
@@ -104,6 +105,14 @@ class NonceStore:
             minute.spent = {written[at : at + _NONCE] for at in range(0, whole, _NONCE)}
         self._minutes[number] = minute
         return minute
+
+
+def _append(descriptor: int, nonce: bytes) -> None:
+    """Write a nonce whole or not at all: half a one, on a full disk, would shift all that follow."""
+    written = os.write(descriptor, nonce)
+    if written != _NONCE:
+        os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _key_of_this_boot(path: Path) -> bytes | None:

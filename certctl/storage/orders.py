@@ -141,6 +141,13 @@ def make_valid(order_id: str, certificate_id: str, now: datetime) -> Statement:
     )
 
 
+def touch(order_id: str, now: datetime) -> Statement:
+    """Take hold of a pending order, so that of two authorizations that become valid together one sees the other."""
+    return Statement(
+        "UPDATE acme_orders SET updated_at = ? WHERE id = ? AND status = 'pending'", (now, order_id)
+    )
+
+
 def make_ready(order_id: str, now: datetime) -> Statement:
     """Move an order from pending to ready, if all of its authorizations are valid by now."""
     return Statement(

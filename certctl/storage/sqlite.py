@@ -40,9 +40,11 @@ PRAGMAS = (
     "journal_mode = WAL",
     "synchronous = FULL",  # what was answered is on the disk
     "foreign_keys = ON",
-    "busy_timeout = 5000",  # milliseconds that another program may hold the file
+    "busy_timeout = 20",  # milliseconds that all wait for another program; see PATIENCE
     "mmap_size = 268435456",  # octets of it that are read without a copy
 )
+PATIENCE = 5.0  # seconds that a change waits while another program holds the file
+PAUSE = 0.05  # seconds between tries
 MAX_BATCH = 100  # changes in one transaction: about 10 ms in which nothing else runs
 CACHED_STATEMENTS = 256
 MEMORY = Path(":memory:")
@@ -126,6 +128,7 @@ class SqliteDatabase(Database):
         self._gathered: list[_Change] = []
         self._committing: list[_Change] = []
         self._idle: Deferred[None] | None = None
+        self._patience = PATIENCE
         self._commits: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._commit_for_ever, name="certctl-sqlite", daemon=True)
         if reactor is not None:
@@ -164,7 +167,7 @@ class SqliteDatabase(Database):
     async def close(self) -> None:
         self._closed = True
         self._begin()
-        if self._committing:
+        while self._committing or self._gathered:
             self._idle = Deferred()
             await self._idle
         if self._reactor is not None:
@@ -193,12 +196,23 @@ class SqliteDatabase(Database):
         try:
             self._apply_all()
         except sqlite3.OperationalError as error:
-            self._end(error)
+            if not self._again_later(error):
+                self._end(error)
             return
+        self._patience = PATIENCE
         if self._reactor is None:
             self._end(self._commit())
         else:
             self._commits.put(True)
+
+    def _again_later(self, error: sqlite3.Error) -> bool:
+        """Whether another program holds the file, and we try again soon; nothing but writes waits meanwhile."""
+        if self._reactor is None or error.sqlite_errorcode != sqlite3.SQLITE_BUSY or self._patience <= 0:
+            return False
+        self._patience -= PAUSE
+        self._committing, self._gathered = [], self._committing + self._gathered
+        self._reactor.callLater(PAUSE, self._begin)
+        return True
 
     def _commit_for_ever(self) -> None:
         """The thread: wait for the disk, again and again."""
@@ -218,6 +232,7 @@ class SqliteDatabase(Database):
         if error is not None:
             if self._writing.in_transaction:
                 self._writing.execute("ROLLBACK")
+            self._patience = PATIENCE
             for change in self._committing:
                 change.failure = Failure(Unavailable(f"the database refused a commit: {error}"))
         settled, self._committing = self._committing, []
@@ -227,7 +242,7 @@ class SqliteDatabase(Database):
                 change.done.callback(None)
             else:
                 change.done.errback(change.failure)
-        if self._idle is not None and not self._committing:
+        if self._idle is not None and not self._committing and not self._gathered:
             idle, self._idle = self._idle, None
             idle.callback(None)
 

@@ -96,6 +96,7 @@ CREATE TABLE acme_validation_failures (
     updated_at TIMESTAMPTZ NOT NULL,
     PRIMARY KEY (account_id, identifier)
 );
+CREATE INDEX acme_validation_failures_old ON acme_validation_failures (updated_at);
 
 CREATE TABLE managed_certificates (
     id TEXT PRIMARY KEY,

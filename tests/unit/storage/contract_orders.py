@@ -222,12 +222,13 @@ class AuthorizationContract(OrdersCase):
         self.conflict(authorizations.process(self.second.challenges[0].id, NOW))
 
     def test_processing(self) -> None:
-        """What is being validated is found, oldest first, to be resumed."""
-        self.assertEqual(self.read(authorizations.processing()), [])
+        """What has been validated without news for long is found, oldest first, to be resumed."""
+        self.assertEqual(self.read(authorizations.processing(NOW)), [])
         self.write(authorizations.process(self.second.challenges[1].id, NOW))
         self.write(authorizations.process(self.first.challenges[0].id, NOW + HOUR))
         expected = [(each.id, each.challenges[n].id) for each, n in ((self.second, 1), (self.first, 0))]
-        self.assertEqual(self.read(authorizations.processing()), expected)
+        self.assertEqual(self.read(authorizations.processing(NOW + HOUR)), expected)
+        self.assertEqual(self.read(authorizations.processing(NOW)), expected[:1])
 
     def test_prove(self) -> None:
         """A challenge that was shown makes its authorization valid, for a time of its own."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import re
 import sqlite3
 import threading
@@ -10,10 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from certctl.acme.identifiers import dns_name
-from certctl.storage import accounts, authorizations, certificates, failures, nonce_store, orders, profiles
+from certctl.storage import (
+    accounts,
+    authorizations,
+    certificates,
+    failures,
+    nonce_store,
+    orders,
+    profiles,
+    sqlite,
+)
 from certctl.storage.database import Conflict, Database, NonceSpent, Query, Statement, Unavailable, nothing
 from certctl.storage.migrations import SchemaTooNew, migrations, pending
 from certctl.storage.sqlite import MEMORY, DatabaseInUse, SqliteDatabase, connect, migrate
@@ -211,6 +222,18 @@ class NonceFileTests(FileCase):
         self.assertRaises(NonceSpent, self.spend, b"\x07" * 16)
         self.spend(b"\x08" * 16)
 
+    def test_full_disk(self) -> None:
+        """A nonce that cannot be written whole is not spent, and those before it stay readable."""
+        real = os.write
+        self.patch(os, "write", lambda descriptor, data: real(descriptor, data[:5]))
+        self.assertRaises(Unavailable, self.spend, b"\x07" * 15 + b"\x01")
+        self.patch(os, "write", real)
+        self.spend(b"\x07" * 15 + b"\x02")
+        self.reopen()
+        self.assertRaises(NonceSpent, self.spend, b"\x07" * 16)
+        self.assertRaises(NonceSpent, self.spend, b"\x07" * 15 + b"\x02")
+        self.spend(b"\x07" * 15 + b"\x01")
+
     def test_another_boot(self) -> None:
         """After a crash of the machine there is another key, so that no nonce from before is good."""
         self._boot("another")
@@ -281,7 +304,7 @@ _SEARCHES: dict[str, Query[Any]] = {
     "authorization": authorizations.by_id("x"),
     "challenge": authorizations.by_challenge("x"),
     "expired authorizations": authorizations.expired(NOW, 500),
-    "processing": authorizations.processing(),
+    "processing": authorizations.processing(NOW),
     "proofs": authorizations.valid_for("x", NOW),
     "reusable": authorizations.reusable("x", [dns_name("a.example")], NOW),
     "methods": authorizations.methods("x"),
@@ -394,9 +417,25 @@ class ServingTests(TestCase):
         self.database = SqliteDatabase(self.path, self.reactor)
         await self.write(entry("again"))
 
+    async def test_patience(self) -> None:
+        """While another program holds the file reads go on, and changes wait without stopping anything else."""
+        holder = sqlite3.connect(self.path, isolation_level=None)
+        self.addCleanup(holder.close)
+        holder.execute("BEGIN IMMEDIATE")
+        changes = [self.write(entry("one")), self.write(entry("two"))]
+        began = self.reactor.seconds()
+        await deferLater(self.reactor, 0.2)
+        self.assertLess(self.reactor.seconds() - began, 0.4)
+        self.assertEqual(await self.actions(), [])
+        self.assertEqual([each.called for each in changes], [False, False])
+        holder.execute("ROLLBACK")
+        await gatherResults(changes)
+        self.assertEqual(await self.actions(), ["one", "two"])
+
     async def test_refused_commit(self) -> None:
         """When the file is held by somebody else for too long, the change is Unavailable, and later ones are made."""
-        self.database._writing.execute("PRAGMA busy_timeout = 0")
+        self.patch(sqlite, "PATIENCE", 0.1)
+        self.database._patience = 0.1
         holder = sqlite3.connect(self.path, isolation_level=None)
         holder.execute("BEGIN IMMEDIATE")
         await self.assertFailure(self.write(entry("one")), Unavailable)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from twisted.internet.defer import Deferred
 
 from certctl.acme.problems import Problem, ProblemType
-from certctl.authority.challenges import PAUSES
+from certctl.authority.challenges import PAUSES, SILENCE
 from certctl.validation.attempt import Transient
 from tests.acme_client import make_csr
 from tests.unit.web.bench import Bench, BenchCase, Client
@@ -313,7 +314,7 @@ class ResumeTests(BenchCase):
         for order in orders[:2]:
             client.respond(client.challenges(order.json["authorizations"][0])["http-01"])
         started = Bench(self, {"acme_server_default_auth_mode": "challenge"}, database=bench.database)
-        self.assertEqual(started.result(started.parts.challenges.resume()), 2)
+        self.assertEqual(started.result(started.parts.challenges.resume(timedelta(0))), 2)
         http01 = started.validators.http01
         self.assertEqual([each.identifier.value for each in http01.attempts], ["a.example", "b.example"])
         self.assertEqual(
@@ -326,10 +327,27 @@ class ResumeTests(BenchCase):
         states = [client.see(order.location)["status"] for order in orders]
         self.assertEqual(states, ["ready", "invalid", "pending"])
 
+    def test_left_behind(self) -> None:
+        """What a fault left processing is validated again after a silence, and what is under way is left alone."""
+        bench = self.served(acme_server_default_auth_mode="challenge")
+        client = bench.account()
+        orders = [client.order(name) for name in ("a.example", "b.example")]
+        client.respond(client.challenges(orders[0].json["authorizations"][0])["http-01"])
+        bench.execute(
+            "UPDATE acme_challenges SET status = 'processing' WHERE type = 'http-01' AND status = 'pending'"
+        )
+        self.assertEqual(bench.result(bench.parts.challenges.resume(SILENCE)), 0)
+        bench.pass_by(minutes=3)
+        self.assertEqual(bench.result(bench.parts.challenges.resume(SILENCE)), 1)
+        self.assertEqual(bench.validators.http01.attempts[-1].identifier.value, "b.example")
+        bench.validators.http01.succeed()
+        bench.validators.http01.succeed()
+        self.assertEqual([client.see(each.location)["status"] for each in orders], ["ready", "ready"])
+
     def test_nothing_to_resume(self) -> None:
         """After a quiet stop there is nothing to do."""
         bench = self.served(acme_server_default_auth_mode="challenge")
-        self.assertEqual(bench.result(bench.parts.challenges.resume()), 0)
+        self.assertEqual(bench.result(bench.parts.challenges.resume(timedelta(0))), 0)
 
     def test_drained(self) -> None:
         """A server that stops waits for the validations that run."""
