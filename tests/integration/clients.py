@@ -30,6 +30,11 @@ class Issued:
     key: Path
 
 
+def is_address(name: str) -> bool:
+    """Whether it is an IP address, and not a DNS name."""
+    return ":" in name or name.replace(".", "").isdigit()
+
+
 class Client(ABC):
     """One client with one account. ``hook`` is called if it believes that it has to answer a challenge."""
 
@@ -94,7 +99,7 @@ class Certbot(Client):
             f"--manual-auth-hook={self.hook}",
             "--cert-name=test",
             *kinds[key],
-            *(f"--domain={name}" for name in names),
+            *(f"--{'ip-address' if is_address(name) else 'domain'}={name}" for name in names),
         )
         return self._live()
 
@@ -156,7 +161,7 @@ class Lego(Client):
         self._names = names
         self._kind = {RSA: "rsa2048", P256: "ec256", P384: "ec384"}[key]
         self.lego(None, "run")
-        base = self.home / "certificates" / names[0].replace("*", "_")
+        base = self.home / "certificates" / names[0].replace("*", "_").replace(":", "-")
         return Issued(*(Path(f"{base}.{end}") for end in ("crt", "issuer.crt", "key")))
 
     def renew(self, issued: Issued) -> Issued:
@@ -231,8 +236,8 @@ class Uacme(Client):
         self.uacme("update", OTHER_EMAIL)
 
     def roll_key(self) -> None:
-        """Give the account another key."""
-        self.uacme("newkey")
+        """Give the account, whose key is RSA, one on P-384."""
+        self.uacme("--type=EC", "--bits=384", "newkey")
 
     def deactivate(self) -> None:
         """Give the account up."""

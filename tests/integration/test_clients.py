@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import datetime
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -31,6 +32,7 @@ from tests.integration.clients import (
 from tests.integration.server import Ran, ServerTestCase, run
 
 NAMES = ["one.example.internal", "two.example.internal", "three.example.internal"]
+ADDRESSES = ["192.0.2.7", "2001:db8::7"]
 SAID_OF = {RSA: "Public-Key: (2048 bit)", P256: "ASN1 OID: prime256v1", P384: "ASN1 OID: secp384r1"}
 ORDER = ["acme_order_created", "acme_order_finalized"]
 SUPERSEDED = 4
@@ -84,7 +86,9 @@ class Issues(ServerTestCase):
         """What the client received leads to the root, holds the names, and is what the server recorded."""
         verify(self.server.root, issued)
         said = openssl("x509", "-in", issued.certificate, "-noout", "-text").output
-        self.assertEqual(sorted(re.findall(r"DNS:([^,\s]+)", said)), sorted(names))
+        self.assertEqual(
+            sorted(re.findall(r"(?:DNS|IP Address):([^,\s]+)", said)), sorted(map(written, names))
+        )
         self.assertIn(SAID_OF[key], said)
         self.assertEqual(
             openssl("x509", "-in", issued.certificate, "-noout", "-pubkey").output,
@@ -96,7 +100,7 @@ class Issues(ServerTestCase):
             serial(issued),
         )
         self.assertEqual((row[0], row[2]), ("valid", None))
-        self.assertEqual(sorted(re.findall(r"[\w*-]+(?:\.[\w-]+)+", row[1])), sorted(names))
+        self.assertEqual(sorted(each["value"] for each in json.loads(row[1])), sorted(names))
         self.assertEqual(self.actions("acme_order", row[4]), ORDER)
 
     def actions(self, resource_type: str, resource_id: str = "%") -> list[str]:
@@ -138,6 +142,12 @@ class Issues(ServerTestCase):
         _, status, contact, _ = self.account()  # one for all, made before the first order
         self.assertEqual((status, contact), ("valid", [f"mailto:{EMAIL}"]))
         self.assertEqual(self.actions("acme_account")[0], "acme_account_created")
+
+
+class IssuesForAddresses(Issues):
+    def test_addresses(self) -> None:
+        """A certificate for addresses beside a name (RFC 8738)."""
+        self.issued([NAMES[0], *ADDRESSES])
 
 
 class Renews(Issues):
@@ -208,7 +218,7 @@ class Deactivates(Issues):
         verify(self.server.root, issued)
 
 
-class CertbotTests(Renews, Revokes, RevokesByKey, Updates, Deactivates):
+class CertbotTests(IssuesForAddresses, Renews, Revokes, RevokesByKey, Updates, Deactivates):
     kind = Certbot
 
 
@@ -216,7 +226,7 @@ class LegoTests(Renews, Revokes):
     kind = Lego
 
 
-class UacmeTests(Renews, Revokes, RevokesByKey, Updates, RollsKey, Deactivates):
+class UacmeTests(IssuesForAddresses, Renews, Revokes, RevokesByKey, Updates, RollsKey, Deactivates):
     kind = Uacme
 
 
@@ -229,7 +239,23 @@ class AcmeTinyTests(Renews, Updates):
     kind = AcmeTiny
 
 
-del Issues, Renews, Revokes, RevokesByKey, Updates, RollsKey, Deactivates  # these are no tests by themselves
+del (
+    Issues,
+    IssuesForAddresses,
+    Renews,
+    Revokes,
+    RevokesByKey,
+    Updates,
+    RollsKey,
+    Deactivates,
+)  # these are no tests by themselves
+
+
+def written(name: str) -> str:
+    """A name as openssl writes it."""
+    if ":" not in name:
+        return name
+    return ":".join(f"{int(part, 16):X}" for part in ip_address(name).exploded.split(":"))
 
 
 def openssl(*arguments: str | Path) -> Ran:

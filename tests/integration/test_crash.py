@@ -25,6 +25,8 @@ from tests.integration.server import RunningServer, ServerTestCase
 
 SEED = int(os.environ.get("CERTCTL_TEST_SEED") or random.SystemRandom().randrange(10**9))
 KILLS = int(os.environ.get("CERTCTL_TEST_KILLS") or 24)
+STOPS = 6
+STOPS_WITHIN = 10.0  # seconds; half of it would do but for a busy machine
 CLIENTS = 6
 LOAD = 1.5  # seconds that the server works at most before it is killed
 STARTING = 0.15  # how many of the kills come before the server is ready
@@ -102,19 +104,10 @@ class CrashTests(ServerTestCase):
     def test_kill_under_load(self) -> None:
         """No promise is broken, nothing hangs, nothing is there twice, and the audit agrees."""
         print(f"\nCERTCTL_TEST_SEED={SEED}", flush=True)
-        server, over = self.serve(), threading.Event()
-        self.addCleanup(over.set)
-        clients = [Client(server, number, over) for number in range(CLIENTS)]
-        for client in clients:
-            client.start()
+        server = self.serve()
         began = time.monotonic()
-        during_start = self.kill_again_and_again(server)
+        clients, during_start = self.under_load(server, lambda: self.kill_again_and_again(server))
         seconds = time.monotonic() - began
-        over.set()
-        for client in clients:
-            client.join(60)
-        self.assertFalse([client for client in clients if client.is_alive()])
-        self.assertEqual([said for client in clients for said in client.told.surprises], [])
         self.assertEqual(server.rows("SELECT id FROM acme_orders WHERE status = 'processing'"), [])
         finished = self.finish_all(clients)
         replayed = self.replay(clients)
@@ -126,6 +119,44 @@ class CrashTests(ServerTestCase):
             flush=True,
         )
         self.assertGreater(counts["certificates received"], KILLS)
+
+    def test_stop_under_load(self) -> None:
+        """A server that is asked to stop ends at once, with no request left half-way: whatever it did, it said."""
+        server, chance = self.serve(), random.Random(SEED)
+
+        def stop_again_and_again() -> float:
+            longest = 0.0
+            for _ in range(STOPS):
+                time.sleep(chance.uniform(0.3, LOAD))
+                began = time.monotonic()
+                server.stop()
+                longest = max(longest, time.monotonic() - began)
+                server.start()
+            return longest
+
+        clients, longest = self.under_load(server, stop_again_and_again)
+        told = [client.told for client in clients]
+        self.judge(server, told)
+        orders = {id for (id,) in server.rows("SELECT id FROM acme_orders")}
+        valid = {id for (id,) in server.rows("SELECT order_id FROM certificate_versions")}
+        self.assertEqual(self.all(told, lambda each: set(each.orders)), orders)
+        self.assertEqual(self.all(told, lambda each: each.valid), valid)
+        self.assertLess(longest, STOPS_WITHIN)
+
+    def under_load(self, server: RunningServer, work: Callable[[], T]) -> tuple[list[Client], T]:
+        """Do something while clients get certificates, who may see connections break, but no other surprise."""
+        over = threading.Event()
+        self.addCleanup(over.set)
+        clients = [Client(server, number, over) for number in range(CLIENTS)]
+        for client in clients:
+            client.start()
+        result = work()
+        over.set()
+        for client in clients:
+            client.join(60)
+        self.assertFalse([client for client in clients if client.is_alive()])
+        self.assertEqual([said for client in clients for said in client.told.surprises], [])
+        return clients, result
 
     def kill_again_and_again(self, server: RunningServer) -> int:
         """Kill it KILLS times; return how many of these it was not yet ready."""

@@ -166,6 +166,7 @@ class RefusedStartTests(ServerTestCase):
             }
         )
         warned = [line for line in server.log.splitlines() if " warn " in line]
-        self.assertEqual(len(warned), 2, warned)
-        self.assertIn("CERTCTL_ACME_SERVER_NONCE_TTL", " ".join(warned))
-        self.assertIn("service links", " ".join(warned))
+        (slip,) = (line for line in warned if "CERTCTL_ACME_SERVER_NONCE_TLL" in line)
+        self.assertIn("CERTCTL_ACME_SERVER_NONCE_TTL", slip)
+        (link,) = (line for line in warned if "CERTCTL_TEST_PORT_8443_TCP" in line)
+        self.assertIn("service links", link)
