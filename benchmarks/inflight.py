@@ -286,6 +286,8 @@ def staged(concurrency: int, delay: float) -> Iterator[Scene]:
     }
     named = {f"CERTCTL_ACME_SERVER_{name}": value for name, value in settings.items()}
     with peers.answering(), started(Certctl(settings=named)) as server:
+        while not server.ca.exists():  # its port is taken before it has made its CA
+            time.sleep(POLL_PAUSE)
         yield Scene(server=server, peers=peers, account=Account.at(server, key))
 
 
