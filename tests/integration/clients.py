@@ -288,7 +288,10 @@ class Dehydrated(Client):
         return issued
 
     def revoke(self, issued: Issued) -> None:
-        """Revoke by the account. It moves the file aside, so it gets a copy."""
+        """Revoke by the account; with a certificate's key it looks for that key's account first, and fails.
+
+        It moves the file aside, so it gets a copy.
+        """
         self.dehydrated("--revoke", shutil.copy(issued.certificate, self.home / "revoked.pem"))
 
     def update(self) -> None:
