@@ -149,14 +149,18 @@ class Resolvers:
     @classmethod
     def of(cls, default: Iterable[str], zones: Mapping[str, Iterable[str]] | None = None) -> Resolvers:
         """Make the lists from texts; raise ValueError with what is wrong."""
-        lists = {_zone(zone): tuple(server(each) for each in texts) for zone, texts in (zones or {}).items()}
-        for zone, servers in lists.items():
-            if not servers:
-                raise ValueError(f"the zone {zone!r} has no resolver")
         found = tuple(server(each) for each in default)
         if not found:
             raise ValueError("at least one resolver is needed")
-        return cls(found, lists)
+        return cls(found).with_zones(zones or {})
+
+    def with_zones(self, zones: Mapping[str, Iterable[str]]) -> Resolvers:
+        """Return these, and others for single zones; raise ValueError with what is wrong."""
+        lists = {_zone(zone): tuple(server(each) for each in texts) for zone, texts in zones.items()}
+        for zone, servers in lists.items():
+            if not servers:
+                raise ValueError(f"the zone {zone!r} has no resolver")
+        return attrs.evolve(self, zones={**self.zones, **lists})
 
     def serving(self, name: str) -> tuple[Server, ...]:
         """Return the resolvers for ``name``: those of the longest zone that it is in, else the default
