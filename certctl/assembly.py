@@ -21,6 +21,7 @@ from certctl.authority.authorizations import Authorizations
 from certctl.authority.caa import Permission
 from certctl.authority.challenges import Challenges
 from certctl.authority.issuance import Issuance
+from certctl.authority.limits import Limits, Rates
 from certctl.authority.orders import Orders
 from certctl.authority.revocation import Revocation
 from certctl.authority.sweeper import Sweeper
@@ -70,20 +71,22 @@ def assemble(
     network = _network(settings)
     permission = Permission(caa(reactor), settings.acme_server_caa_identities, _account_url(settings))
     nonces = NonceMint(database.nonce_key, settings.acme_server_nonce_ttl)
+    limits = Limits(database, _rates(settings))
     challenges = Challenges(
         database,
         trail,
+        limits,
         background,
         reactor,
         validators=validating if validating is not None else _validators(settings, reactor),
-        limits=_limits(settings),
+        concurrency=_concurrency(settings),
         network=network,
         permission=permission,
         authorization_ttl=settings.acme_server_authz_ttl,
     )
     metrics, health = Metrics(background), Health(database, trail, issuers)
     origin = Origin(settings.server_external_url or "", answers_to)
-    authority = _authority(settings, database, trail, challenges, issuers, network, permission)
+    authority = _authority(settings, database, trail, limits, challenges, issuers, network, permission)
     dispatch = Dispatch(
         admission=Admission(authority, database, nonces, reactor.seconds),
         nonces=nonces,
@@ -109,6 +112,7 @@ def _authority(
     settings: Settings,
     database: Database,
     trail: Trail,
+    limits: Limits,
     challenges: Challenges,
     issuers: Mapping[str, Issuer],
     network: Network,
@@ -131,13 +135,14 @@ def _authority(
             caa_identities=settings.acme_server_caa_identities,
             binding_required=binding_required,
         ),
-        accounts=Accounts(database, trail, terms_url=terms, binding_required=binding_required),
+        accounts=Accounts(database, trail, limits, terms_url=terms, binding_required=binding_required),
         authorizations=authorizations,
         orders=Orders(
             database,
             trail,
             issuers,
             authorizations,
+            limits,
             ttl=settings.acme_server_order_ttl,
             max_identifiers=settings.acme_server_max_identifiers,
         ),
@@ -161,12 +166,21 @@ def _validators(settings: Settings, reactor: Any) -> Mapping[ChallengeType, Vali
     )
 
 
-def _limits(settings: Settings) -> Mapping[ChallengeType, int]:
+def _concurrency(settings: Settings) -> Mapping[ChallengeType, int]:
     return {
         ChallengeType.HTTP01: settings.acme_server_http01_concurrency,
         ChallengeType.DNS01: settings.acme_server_dns01_concurrency,
         ChallengeType.TLSALPN01: settings.acme_server_tlsalpn01_concurrency,
     }
+
+
+def _rates(settings: Settings) -> Rates:
+    return Rates(
+        orders_per_hour=settings.acme_server_rate_limit_orders_per_hour,
+        open_orders=settings.acme_server_rate_limit_concurrent_orders,
+        key_changes_per_hour=settings.acme_server_rate_limit_key_change_per_hour,
+        responses_per_hour=settings.acme_server_rate_limit_challenge_responds_per_hour,
+    )
 
 
 def _network(settings: Settings) -> Network:

@@ -217,16 +217,16 @@ class Settings:
         duration(MINUTE, YEAR), 6 * HOUR, "How long a client waits before it asks that again.", in_force=False
     )
     acme_server_rate_limit_orders_per_hour: int = ACME.setting(
-        COUNT, 100, "The most orders of an account in an hour; 0 is no limit.", in_force=False
+        COUNT, 100, "The most orders of an account in an hour; 0 is no limit."
     )
     acme_server_rate_limit_concurrent_orders: int = ACME.setting(
-        COUNT, 5, "The most unfinished orders of an account; 0 is no limit.", in_force=False
+        COUNT, 5, "The most unfinished orders of an account; 0 is no limit."
     )
     acme_server_rate_limit_key_change_per_hour: int = ACME.setting(
-        COUNT, 5, "The most key changes of an account in an hour; 0 is no limit.", in_force=False
+        COUNT, 5, "The most key changes of an account in an hour; 0 is no limit."
     )
     acme_server_rate_limit_challenge_responds_per_hour: int = ACME.setting(
-        COUNT, 60, "The most answers to a challenge in an hour; 0 is no limit.", in_force=False
+        COUNT, 60, "The most answers to a challenge in an hour; 0 is no limit."
     )
 
     auth_type: AuthType = AUTH.setting(

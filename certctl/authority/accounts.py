@@ -12,6 +12,7 @@ from certctl.acme import ids, policy
 from certctl.acme.keys import PublicKey
 from certctl.acme.objects import Account, Profile, Status
 from certctl.acme.problems import Problem, ProblemType, malformed
+from certctl.authority.limits import Limits
 from certctl.authority.trail import Action, Event, Trail, actor_of
 from certctl.storage import accounts, authorizations, orders
 from certctl.storage.database import Conflict, Database, Statement
@@ -27,9 +28,12 @@ def must_be_valid(account: Account) -> Account:
 class Accounts:
     """Creates accounts and changes them."""
 
-    def __init__(self, database: Database, trail: Trail, *, terms_url: str, binding_required: bool) -> None:
+    def __init__(
+        self, database: Database, trail: Trail, limits: Limits, *, terms_url: str, binding_required: bool
+    ) -> None:
         self._database = database
         self._trail = trail
+        self._limits = limits
         self._terms_url = terms_url
         self._binding_required = binding_required
 
@@ -135,9 +139,12 @@ class Accounts:
             resource_id=account.id,
             details={"old": account.thumbprint, "new": new.thumbprint},
         )
+        guards = self._limits.key_changes(account)
+        rolled = accounts.roll_key(account, new.jwk, new.thumbprint, now)
         try:
-            await self._trail.record(now, event, accounts.roll_key(account, new.jwk, new.thumbprint, now))
+            await self._trail.record(now, event, *self._limits.spend(guards, now), rolled)
         except Conflict:
+            await self._limits.explain(guards, now)
             holder = await self._database.read(accounts.by_thumbprint(account.profile_id, new.thumbprint))
             if holder is None:
                 raise malformed("the account was changed meanwhile: read it again") from None

@@ -17,6 +17,7 @@ from certctl.acme.objects import Account, Authorization, Challenge, ChallengeTyp
 from certctl.acme.problems import Problem, ProblemType
 from certctl.authority.caa import Permission
 from certctl.authority.challenge_rules import ChallengeRules
+from certctl.authority.limits import Limits
 from certctl.authority.trail import Action, Event, Trail, actor_of
 from certctl.background import Background
 from certctl.storage import accounts, authorizations, failures, orders, profiles
@@ -39,21 +40,23 @@ class Challenges:
         self,
         database: Database,
         trail: Trail,
+        limits: Limits,
         background: Background,
         reactor: IReactorTime,
         *,
         validators: Mapping[ChallengeType, Validator],
-        limits: Mapping[ChallengeType, int],
+        concurrency: Mapping[ChallengeType, int],
         network: Network,
         permission: Permission,
         authorization_ttl: timedelta,
     ) -> None:
         self._database = database
         self._trail = trail
+        self._limits = limits
         self._background = background
         self._reactor = reactor
         self._validators = validators
-        self._turns = {type: DeferredSemaphore(limit) for type, limit in limits.items()}
+        self._turns = {type: DeferredSemaphore(limit) for type, limit in concurrency.items()}
         self._network = network
         self._permission = permission
         self._authorization_ttl = authorization_ttl
@@ -67,15 +70,16 @@ class Challenges:
 
         Raises Problem rateLimited if too many wait already.
         """
-        challenge = _of(authorization, challenge_id)
-        if (waking := self._sleeping.get(challenge_id)) is not None and not waking.called:
-            waking.callback(None)  # the client asks for the next try at once (RFC 8555 section 8.2)
+        challenge, now = _of(authorization, challenge_id), self._trail.now()
+        guards = self._limits.responses(challenge_id)
         if authorization.status is not Status.PENDING or challenge.status is not Status.PENDING:
+            await self._limits.charge(guards, now)
+            if (waking := self._sleeping.get(challenge_id)) is not None and not waking.called:
+                waking.callback(None)  # the client asks for the next try at once (RFC 8555 section 8.2)
             return authorization
         if len(self._turns[challenge.type].waiting) >= MAX_WAITING:
             detail = "too many challenges wait for their validation"
             raise Problem(ProblemType.RATE_LIMITED, detail, status=503, retry_after=BUSY)
-        now = self._trail.now()
         event = Event(
             actor=actor_of(account),
             action=Action.CHALLENGE_PROCESSING,
@@ -83,9 +87,11 @@ class Challenges:
             resource_id=challenge.id,
             details={"type": challenge.type.value, "identifier": authorization.covers.value},
         )
+        spent = self._limits.spend(guards, now)
         try:
-            await self._trail.record(now, event, authorizations.process(challenge.id, now))
+            await self._trail.record(now, event, *spent, authorizations.process(challenge.id, now))
         except Conflict:  # the same response came twice, and the other one was first
+            await self._limits.explain(guards, now)
             current = await self._database.read(authorizations.by_id(authorization.id))
             assert current is not None
             return current

@@ -10,10 +10,11 @@ from certctl.acme import ids, lifecycle, policy
 from certctl.acme.objects import Account, AuthorizationState, Order, Profile, Status
 from certctl.authority.authorizations import Authorizations
 from certctl.authority.issuance import granted_validity, issuer_of
+from certctl.authority.limits import Limits
 from certctl.authority.trail import Action, Event, Trail, actor_of
 from certctl.issuance.issuer import Issuer
 from certctl.storage import authorizations, orders
-from certctl.storage.database import Database
+from certctl.storage.database import Conflict, Database
 
 ORDERS_PER_PAGE = 100  # of the orders list (RFC 8555 section 7.1.2.1)
 
@@ -27,6 +28,7 @@ class Orders:
         trail: Trail,
         issuers: Mapping[str, Issuer],
         authorizations: Authorizations,
+        limits: Limits,
         *,
         ttl: timedelta,
         max_identifiers: int,
@@ -35,6 +37,7 @@ class Orders:
         self._trail = trail
         self._issuers = issuers
         self._authorizations = authorizations
+        self._limits = limits
         self._ttl = ttl
         self._max_identifiers = max_identifiers
 
@@ -68,7 +71,15 @@ class Orders:
         )
         order = lifecycle.settled(order, now)
         added = [statement for made in new.values() for statement in authorizations.insert(made)]
-        await self._trail.record(now, _created(order, profile, account), *added, *orders.insert(order))
+        guards = self._limits.orders(account)
+        placed = orders.insert(order, self._limits.rates.open_orders)
+        spent = self._limits.spend(guards, now)
+        try:
+            await self._trail.record(now, _created(order, profile, account), *spent, *added, *placed)
+        except Conflict:
+            await self._limits.explain(guards, now)
+            await self._limits.explain_open_orders(account, now)
+            raise
         return order
 
     async def list(self, account: Account, after: str) -> tuple[list[str], str | None]:

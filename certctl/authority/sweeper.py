@@ -9,7 +9,7 @@ from certctl.acme import lifecycle
 from certctl.acme.nonces import NonceMint
 from certctl.authority.authorizations import PAUSE_LASTS
 from certctl.authority.trail import GC, Action, Event, Trail
-from certctl.storage import authorizations, failures, orders
+from certctl.storage import authorizations, failures, limits, orders
 from certctl.storage.database import Conflict, Database, Statement
 
 BATCH = 500  # rows at a time, so that no request waits long behind the sweeper
@@ -30,6 +30,9 @@ class Sweeper:
         long_ago = self._trail.now() - PAUSE_LASTS
         if await self._database.read(failures.any_old(long_ago)):
             await self._database.write(failures.forget_old(long_ago))
+        now = self._trail.now()
+        if await self._database.read(limits.any_empty(now)):
+            await self._database.write(limits.forget_empty(now))
         for batch in (self._orders, self._authorizations):
             swept += await self._all(batch)
         return swept

@@ -105,25 +105,40 @@ def expired(now: datetime, limit: int) -> Query[list[str]]:
     )
 
 
-def insert(order: Order) -> list[Statement]:
-    """Add an order and what ties it to its authorizations, which must be there."""
-    added = Statement(
-        f"INSERT INTO acme_orders ({_OWN}, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            order.id,
-            order.profile_id,
-            order.account_id,
-            order.status.value,
-            pack(order.identifiers),
-            order.expires_at,
-            order.created_at,
-            order.not_before,
-            order.not_after,
-            None,
-            None,
-            order.created_at,
-        ),
+def open_of_account(account_id: str, now: datetime) -> Query[int]:
+    """How many open orders an account has whose time is not over."""
+    return Query(_OPEN_OF_ACCOUNT, (account_id, now), lambda rows: int(rows[0][0]))
+
+
+_OPEN_OF_ACCOUNT = f"SELECT count(*) FROM acme_orders WHERE account_id = ? AND {OPEN} AND expires_at >= ?"
+_INSERT = f"INSERT INTO acme_orders ({_OWN}, updated_at)"
+
+
+def insert(order: Order, most_open: int = 0) -> list[Statement]:
+    """Add an order and what ties it to its authorizations, which must be there.
+
+    Touches no row if the account has ``most_open`` open orders already; 0 is no limit.
+    """
+    values = (
+        order.id,
+        order.profile_id,
+        order.account_id,
+        order.status.value,
+        pack(order.identifiers),
+        order.expires_at,
+        order.created_at,
+        order.not_before,
+        order.not_after,
+        None,
+        None,
+        order.created_at,
     )
+    if most_open:
+        counted = (order.account_id, order.created_at, most_open)
+        sql = f"{_INSERT} SELECT {placeholders(len(values))} WHERE ({_OPEN_OF_ACCOUNT}) < ?"
+        added = Statement(sql, (*values, *counted), rows=1)
+    else:
+        added = Statement(f"{_INSERT} VALUES ({placeholders(len(values))})", values, rows=1)
     ties = (
         Statement("INSERT INTO acme_order_authorizations VALUES (?, ?, ?)", (order.id, position, each.id))
         for position, each in enumerate(order.authorizations)

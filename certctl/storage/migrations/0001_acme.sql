@@ -48,6 +48,8 @@ CREATE TABLE acme_orders (
     updated_at TIMESTAMPTZ NOT NULL
 );
 CREATE INDEX acme_orders_of_account ON acme_orders (account_id, id);
+CREATE INDEX acme_orders_open_of_account ON acme_orders (account_id)
+    WHERE status IN ('pending', 'ready', 'processing');
 CREATE INDEX acme_orders_open ON acme_orders (expires_at) WHERE status IN ('pending', 'ready', 'processing');
 
 CREATE TABLE acme_authorizations (
@@ -97,6 +99,12 @@ CREATE TABLE acme_validation_failures (
     PRIMARY KEY (account_id, identifier)
 );
 CREATE INDEX acme_validation_failures_old ON acme_validation_failures (updated_at);
+
+CREATE TABLE rate_limits (
+    bucket TEXT PRIMARY KEY,
+    empty_at BIGINT NOT NULL
+);
+CREATE INDEX rate_limits_empty ON rate_limits (empty_at);
 
 CREATE TABLE managed_certificates (
     id TEXT PRIMARY KEY,

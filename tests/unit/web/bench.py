@@ -105,6 +105,15 @@ class Validators:
         }
 
 
+# Off, unless a test is about them.
+RATE_LIMITS = (
+    "ORDERS_PER_HOUR",
+    "CONCURRENT_ORDERS",
+    "KEY_CHANGE_PER_HOUR",
+    "CHALLENGE_RESPONDS_PER_HOUR",
+)
+
+
 class Bench:
     """A server. Settings are given by their names without ``CERTCTL_``, in lower case."""
 
@@ -122,6 +131,7 @@ class Bench:
         self.database = database or SqliteDatabase(MEMORY)
         self.validators = Validators()
         environment = {"CERTCTL_ACME_SERVER_ENABLED": "true", "CERTCTL_STATE_DIR": os.devnull}
+        environment |= {f"CERTCTL_ACME_SERVER_RATE_LIMIT_{name}": "0" for name in RATE_LIMITS}
         environment |= {f"CERTCTL_{name.upper()}": value for name, value in (settings or {}).items()}
         self.settings = Settings.load(environment)
         self.parts = assemble(

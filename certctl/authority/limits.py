@@ -1,0 +1,93 @@
+"""How often accounts may do what costs: refused with ``rateLimited`` and a time (RFC 8555 section 6.6)."""
+
+from __future__ import annotations
+
+import random
+from datetime import datetime, timedelta
+
+import attrs
+
+from certctl.acme.limits import Limit
+from certctl.acme.objects import Account
+from certctl.acme.problems import Problem, ProblemType
+from certctl.storage import limits, orders
+from certctl.storage.database import Conflict, Database, Statement
+
+JITTER = 0.1  # of the wait, so that all who were refused do not come back at the same moment
+SOON = timedelta(seconds=30)  # until one of several open orders may have ended
+
+
+@attrs.frozen
+class Guard:
+    """A bucket, and what is said when it is used up."""
+
+    bucket: str
+    limit: Limit
+    words: str
+
+
+@attrs.frozen(kw_only=True)
+class Rates:
+    """How many in an hour, or at once; 0 is no limit."""
+
+    orders_per_hour: int = 0
+    open_orders: int = 0
+    key_changes_per_hour: int = 0
+    responses_per_hour: int = 0
+
+
+class Limits:
+    """Makes the statements that guard a change, and finds out which of them refused it."""
+
+    def __init__(self, database: Database, rates: Rates) -> None:
+        self._database = database
+        self.rates = rates
+
+    def orders(self, account: Account) -> list[Guard]:
+        """What guards a new order."""
+        return _guards(f"orders:{account.id}", self.rates.orders_per_hour, "orders of an account in an hour")
+
+    def key_changes(self, account: Account) -> list[Guard]:
+        """What guards a key change."""
+        words = "key changes of an account in an hour"
+        return _guards(f"key-changes:{account.id}", self.rates.key_changes_per_hour, words)
+
+    def responses(self, challenge_id: str) -> list[Guard]:
+        """What guards a response to a challenge."""
+        words = "responses to a challenge in an hour"
+        return _guards(f"responses:{challenge_id}", self.rates.responses_per_hour, words)
+
+    def spend(self, guards: list[Guard], now: datetime) -> list[Statement]:
+        """Spend what a change costs, in its own transaction: what is refused costs nothing."""
+        return [limits.spend(each.bucket, each.limit, now) for each in guards]
+
+    async def charge(self, guards: list[Guard], now: datetime) -> None:
+        """Spend for what changes nothing; raise Problem rateLimited if that cannot be."""
+        if guards:
+            try:
+                await self._database.write(*self.spend(guards, now))
+            except Conflict:
+                await self.explain(guards, now)
+                raise
+
+    async def explain(self, guards: list[Guard], now: datetime) -> None:
+        """Raise Problem rateLimited if it was one of these that refused a change; return if it was not."""
+        for guard in guards:
+            empty_at = await self._database.read(limits.empty_at(guard.bucket))
+            if empty_at is not None and (wait := guard.limit.wait(empty_at, now)) > timedelta(0):
+                raise _limited(guard.limit.count, guard.words, wait)
+
+    async def explain_open_orders(self, account: Account, now: datetime) -> None:
+        """Raise Problem rateLimited if the account has as many open orders as it may; return if it has not."""
+        most = self.rates.open_orders
+        if most and await self._database.read(orders.open_of_account(account.id, now)) >= most:
+            raise _limited(most, "unfinished orders of an account at once", SOON)
+
+
+def _guards(bucket: str, count: int, words: str) -> list[Guard]:
+    return [Guard(bucket, Limit(count), words)] if count else []
+
+
+def _limited(count: int, words: str, wait: timedelta) -> Problem:
+    wait += wait * JITTER * random.random()
+    return Problem(ProblemType.RATE_LIMITED, f"the limit is {count} {words}", retry_after=wait)
