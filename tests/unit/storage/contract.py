@@ -147,9 +147,8 @@ class ChangeContract(DatabaseCase):
         for change in changes:
             _ = change.addBoth(outcomes.append)
         self.result(_all(changes))
-        self.assertEqual(
-            self.rows("SELECT action FROM audit_events ORDER BY id"), [("one",), ("three",), ("five",)]
-        )
+        made = self.rows("SELECT action FROM audit_events")
+        self.assertCountEqual(made, [("one",), ("three",), ("five",)])
         refused = [getattr(each, "type", None) for each in outcomes]
         self.assertEqual(refused, [None, Conflict, None, Conflict, None])
 

@@ -1,0 +1,187 @@
+"""PostgreSQL, for any number of processes: each call is one round trip.
+
+Changes are right because each names the state that it leaves: under READ COMMITTED an UPDATE that had to wait for
+another transaction looks at its condition again, on the row as that one left it, and the server counts the rows.
+
+Spent nonces are rows of an UNLOGGED table: spending one does not wait for the disk, and after a crash of the server,
+or on a standby that took its place, the table is empty. In the same table lies the row with the key under which all
+processes mint. So a crash that forgets which nonces were spent takes the key as well, and what was minted before is
+refused instead of taken again.
+"""
+
+from __future__ import annotations
+
+import secrets
+from functools import cache
+from typing import Any
+
+import attrs
+import psycopg2
+
+from certctl.storage.database import (
+    A,
+    B,
+    Conflict,
+    Database,
+    NonceSpent,
+    Query,
+    Row,
+    Statement,
+    T,
+    Unavailable,
+)
+from certctl.storage.postgres_pool import Pool
+from certctl.storage.postgres_schema import EPOCH, migrate
+from certctl.storage.postgres_sql import CONFLICT, Command, changing, command
+from certctl.storage.postgres_wire import Wire
+
+BATCH = 5000  # nonces forgotten in one statement
+BATCHES = 100  # in one call; what is left waits for the next
+ATTEMPTS = 3  # at a change that the server undid because of a deadlock
+_DEADLOCKS = ("40001", "40P01")
+
+
+@attrs.frozen
+class _Epoch:
+    """A life of the nonces' table, and the key of the nonces that belong to it."""
+
+    id: bytes
+    key: bytes = attrs.field(repr=False)
+
+
+class PostgresDatabase(Database):
+    """A Database on a server that other processes use as well."""
+
+    def __init__(self, url: str, reactor: Any, connections: int) -> None:
+        self._pool = Pool(url, reactor, connections, self._welcome)
+        self._epoch = _Epoch(b"", b"")
+
+    @classmethod
+    async def open(cls, url: str, reactor: Any, connections: int) -> PostgresDatabase:
+        """Connect, and bring the schema up to this version; raise Unavailable with why not, or SchemaTooNew."""
+        database = cls(url, reactor, connections)
+        try:
+            wire = await database._pool.connect()
+            await migrate(wire)
+            await database._welcome(wire)
+        except BaseException as error:
+            await database.close()
+            if isinstance(error, psycopg2.Error):
+                raise Unavailable(" ".join(str(error).split())) from error
+            raise
+        database._pool.adopt(wire)
+        return database
+
+    @property
+    def nonce_key(self) -> bytes:
+        return self._epoch.key
+
+    async def read(self, query: Query[T]) -> T:
+        if not query.sql:  # nothing is asked for
+            return query.build([])
+        return query.build(await self._pool.run([(command(query.sql), query.parameters)], _rows))
+
+    async def redeem(self, nonce: bytes, first: Query[A], second: Query[B]) -> tuple[A, B]:
+        redeeming = _redeeming(first.sql, second.sql)
+        parameters = (nonce, self._epoch.id, *first.parameters, *second.parameters)
+        rows = await self._pool.run([(redeeming.command, parameters)], redeeming.rows)
+        spent, epoch = rows[0][:2]
+        if epoch is None or epoch != self._epoch.id:
+            await self._pool.use(self._welcome)
+            raise NonceSpent
+        if not spent:
+            raise NonceSpent
+        width = redeeming.width
+        return (
+            first.build([rows[0][3:width]] if rows[0][2] else []),
+            second.build([row[width + 1 :] for row in rows] if rows[0][width] else []),
+        )
+
+    async def write(self, *statements: Statement) -> None:
+        commands = [changing(each) for each in statements]
+        if not commands:
+            return
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                await self._pool.run(commands, _nothing)
+                return
+            except psycopg2.Error as error:
+                if error.pgcode == CONFLICT:
+                    raise Conflict(f"{error.diag.message_primary}: {statements[0].sql[:60]}") from None
+                if error.pgcode not in _DEADLOCKS:
+                    raise
+                if attempt == ATTEMPTS:
+                    raise Unavailable(f"the database gave up a change: {error}") from error
+
+    async def forget_nonces(self, floor: bytes) -> int:
+        forgotten = 0
+        for _ in range(BATCHES):
+            ((count,),) = await self._pool.run([(_FORGET, (floor, BATCH))], _rows)
+            forgotten += count
+            if count < BATCH:
+                break
+        return forgotten
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+    async def _welcome(self, wire: Wire) -> None:
+        """Take the nonces' epoch from the server, or begin one if the table lost it.
+
+        Each new connection begins so: all of them ended if the server went down.
+        """
+        found = (await wire.query(_READ_EPOCH)).fetchall()
+        if not found:
+            new = secrets.token_bytes(16), secrets.token_bytes(32)
+            found = (await wire.query(_BEGIN_EPOCH, new)).fetchall()
+        self._epoch = _Epoch(*found[0])
+
+
+def _rows(cursor: Any) -> list[Row]:
+    found: list[Row] = cursor.fetchall()
+    return found
+
+
+def _nothing(cursor: Any) -> None:
+    return None
+
+
+_READ_EPOCH = f"SELECT epoch, key FROM acme_nonces WHERE nonce = {EPOCH}"
+_BEGIN_EPOCH = (
+    f"INSERT INTO acme_nonces (nonce, epoch, key) VALUES ({EPOCH}, %s, %s) ON CONFLICT DO NOTHING;"
+    f" {_READ_EPOCH}"
+)
+_FORGET = command(
+    "WITH forgotten AS (DELETE FROM acme_nonces WHERE nonce IN"
+    " (SELECT nonce FROM acme_nonces WHERE nonce < ? ORDER BY nonce LIMIT ?) RETURNING 1)"
+    " SELECT count(*) FROM forgotten"
+)
+_REDEEM = (
+    f"WITH current AS (SELECT epoch FROM acme_nonces WHERE nonce = {EPOCH}),"
+    " spent AS (INSERT INTO acme_nonces (nonce) SELECT CAST(? AS BYTEA) FROM current WHERE epoch = ?"
+    " ON CONFLICT DO NOTHING RETURNING 1)"
+    " SELECT (SELECT count(*) FROM spent), (SELECT epoch FROM current), {first}, {second} FROM (SELECT 1) one"
+)
+_JOINED = " LEFT JOIN (SELECT TRUE AS is_{0}, {0}.* FROM ({1}) {0}) {0} ON TRUE"
+
+
+@attrs.define(eq=False)
+class _Redeeming:
+    """The command that spends a nonce and runs two queries, and where in its rows the second one's columns begin."""
+
+    command: Command
+    width: int = 0
+
+    def rows(self, cursor: Any) -> list[Row]:
+        if not self.width:
+            self.width = [column.name for column in cursor.description].index("is_second")
+        return _rows(cursor)
+
+
+@cache
+def _redeeming(first: str, second: str) -> _Redeeming:
+    """The two queries side by side, in one row for each row of the second."""
+    sides = {"first": first, "second": second}
+    columns = {name: f"{name}.*" if sql else f"FALSE AS is_{name}" for name, sql in sides.items()}
+    joins = "".join(_JOINED.format(name, sql) for name, sql in sides.items() if sql)
+    return _Redeeming(command(_REDEEM.format(**columns) + joins))

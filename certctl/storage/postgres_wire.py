@@ -1,0 +1,148 @@
+"""A connection to PostgreSQL: what it says of itself, what runs on it, and what its errors mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC
+from typing import Any
+
+import psycopg2
+from psycopg2 import extensions
+from twisted.python.failure import Failure
+from txpostgres import txpostgres
+
+from certctl.storage.database import Unavailable
+from certctl.storage.postgres_sql import BYTES, CONFLICT, JSONB, Command, storable
+
+STATEMENT_TIMEOUT = 10  # seconds that the server works on a batch
+
+# What every connection says to the server; certctl's changes are right under READ COMMITTED, and that is cheapest.
+OPTIONS = f"-c statement_timeout={STATEMENT_TIMEOUT}s -c timezone=UTC -c default_transaction_isolation=read\\ committed"
+# Where the URL does not say otherwise. A peer that vanishes is noticed within 15 seconds.
+DEFAULTS = {
+    "application_name": "certctl",
+    "client_encoding": "UTF8",
+    "keepalives_idle": "6",
+    "keepalives_interval": "3",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "15000",
+    "target_session_attrs": "read-write",
+}
+_HARMLESS = ("23", CONFLICT)  # errors of the statements that run, after which the connection is as it was
+_TEMPORARY = (
+    "08",  # connection exception
+    "25006",  # read only: this is a standby now
+    "40",  # deadlock, serialization failure
+    "53",  # out of connections, disk or memory
+    "55P03",  # lock not available
+    "57",  # statement timeout, shutdown, crash, not started yet
+    "58",  # disk errors
+    "0A000",  # "cached plan must not change result type", after a migration
+    "26000",  # a prepared statement is not there: not the session that it was
+)
+
+
+def hosts(url: str) -> list[dict[str, str]]:
+    """What to connect to, in this order: one set of libpq's parameters for each host of the URL.
+
+    libpq would try one host after another itself, but watches no clock when it is asked not to block.
+    """
+    given = {**DEFAULTS, **extensions.parse_dsn(url)}
+    given["options"] = f"{OPTIONS} {given.get('options', '')}".strip()
+    lists = {key: given[key].split(",") for key in ("host", "hostaddr", "port") if key in given}
+    count = max((len(each) for each in lists.values()), default=1)
+    return [
+        {**given, **{key: each[number if len(each) == count else 0] for key, each in lists.items()}}
+        for number in range(count)
+    ]
+
+
+def judged(error: Exception) -> Exception:
+    """What the rest of certctl is to make of a driver's error."""
+    if not isinstance(error, psycopg2.Error):  # Twisted's, of a connection that was closed
+        return Unavailable(f"the connection to the database was lost: {error}")
+    code = error.pgcode or ""
+    if not code or code.startswith(_TEMPORARY):
+        return Unavailable(f"the database does not answer: {line(error)}")
+    unexpected: Exception = error
+    return unexpected
+
+
+def line(error: BaseException) -> str:
+    """What an error says, on one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+class Wire(txpostgres.Connection):  # type: ignore[misc]
+    """A connection, and the names of what is prepared on it."""
+
+    def __init__(self, reactor: Any, gone: Callable[[Wire], None]) -> None:
+        super().__init__(reactor=reactor)
+        self.since = 0.0  # when the query under way began
+        self._gone = gone
+        self._prepared: set[str] = set()
+        self._cursor: Any = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether a query can be sent."""
+        return self._connection is not None and not self._connection.closed
+
+    async def open(self, parameters: Mapping[str, str]) -> None:
+        """Connect; raise psycopg2.Error, or what Twisted raises if ``end`` is called meanwhile."""
+        await self.connect(**parameters)
+        for type in (BYTES, JSONB):
+            extensions.register_type(type, self._connection)
+        self._cursor = self.cursor()
+        self._cursor._cursor.tzinfo_factory = lambda _: UTC  # the session's time zone
+
+    async def run(self, commands: Sequence[tuple[Command, Sequence[Any]]]) -> Any:
+        """Run commands as one transaction in one round trip; return the cursor, which has what the last one found."""
+        new = {
+            each.name: each.prepare for each, _ in commands if each.name and each.name not in self._prepared
+        }
+        text = ";".join((*new.values(), *(each.execute for each, _ in commands)))
+        parameters = [each for _, given in commands for each in given]
+        try:
+            cursor = await self.query(text, parameters)
+        except psycopg2.Error:  # harmless, so it came after what was to be prepared
+            self._prepared.update(new)
+            raise
+        self._prepared.update(new)
+        return cursor
+
+    async def query(self, text: str, parameters: Sequence[Any] = ()) -> Any:
+        """Send a text with ``%s``; return the cursor. The connection is dropped after what leaves it in doubt."""
+        self.since = self.reactor.seconds()
+        try:
+            await self._cursor.execute(_filled(self._cursor, text, parameters))
+        except Exception as error:
+            if (getattr(error, "pgcode", None) or "").startswith(_HARMLESS):
+                raise
+            self.end()
+            raise judged(error) from error
+        return self._cursor
+
+    def end(self) -> None:
+        """Close; a query under way fails."""
+        if self._connection is not None:
+            self.close()
+
+    def doRead(self) -> None:
+        """Notice an idle connection's end, which txpostgres would raise into the reactor."""
+        try:
+            super().doRead()
+        except psycopg2.Error:
+            self.end()
+
+    def connectionLost(self, reason: Failure) -> None:
+        super().connectionLost(reason)
+        self._gone(self)
+
+
+def _filled(cursor: Any, text: str, parameters: Sequence[Any]) -> bytes:
+    """The text with its parameters, of which what PostgreSQL could not keep is replaced."""
+    try:
+        return bytes(cursor.mogrify(text, parameters))
+    except ValueError:  # NUL, or half of a surrogate pair
+        return bytes(cursor.mogrify(text, [storable(each) for each in parameters]))
