@@ -28,11 +28,16 @@ DEFAULTS = {
     "tcp_user_timeout": "15000",
     "target_session_attrs": "read-write",
 }
-_HARMLESS = ("23", CONFLICT)  # errors of the statements that run, after which the connection is as it was
+_HARMLESS = (  # errors while statements run, after which the connection is as it was
+    CONFLICT,
+    "23",  # a rule of the schema
+    "40001",  # serialization failure
+    "40P01",  # deadlock
+)
 _TEMPORARY = (
     "08",  # connection exception
     "25006",  # read only: this is a standby now
-    "40",  # deadlock, serialization failure
+    "40",  # rolled back for another reason
     "53",  # out of connections, disk or memory
     "55P03",  # lock not available
     "57",  # statement timeout, shutdown, crash, not started yet

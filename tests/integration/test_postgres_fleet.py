@@ -1,0 +1,398 @@
+"""Several processes on one PostgreSQL, and a PostgreSQL that goes away."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Coroutine, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+from typing import Any
+from urllib.parse import quote
+
+import attrs
+import psycopg2
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from certctl.acme.objects import Status
+from certctl.storage import accounts, authorizations, certificates, orders, profiles
+from certctl.storage.database import (
+    Conflict,
+    NonceSpent,
+    Query,
+    Statement,
+    Unavailable,
+    nothing,
+)
+from certctl.storage.migrations import migrations
+from certctl.storage.postgres import PostgresDatabase
+from certctl.storage.postgres_wire import OPTIONS, hosts
+from tests.integration.postgres import Loop, PostgresServer
+from tests.integration.test_postgres_storage import OnPostgres
+from tests.unit.storage.contract import ACCOUNT, HOUR, NOW, PROFILE, DatabaseCase, entry
+from tests.unit.storage.contract_objects import CERTIFICATE
+from tests.unit.storage.contract_orders import authorization, order
+
+SLEEP = "SELECT count(*) FROM (SELECT pg_sleep({})) slept"
+
+
+class FleetCase(OnPostgres, DatabaseCase, SynchronousTestCase):
+    def another(self) -> PostgresDatabase:
+        made = super().another()
+        self.addCleanup(partial(self.close, made))
+        return made
+
+    def close(self, database: PostgresDatabase) -> None:
+        """Let go of a database."""
+        self.loop.result(database.close())
+
+    def together(self, *work: Coroutine[Any, Any, Any]) -> list[Any]:
+        """Start everything at once; return what each returned, or the type of what it raised."""
+        started = [Deferred.fromCoroutine(each) for each in work]
+        found = self.loop.result(DeferredList(started, consumeErrors=True))
+        return [each.type if isinstance(each, Failure) else each for _, each in found]
+
+    def sleep(self, seconds: float) -> Query[int]:
+        """A query that takes so long."""
+        return Query(SLEEP.format(seconds), (), lambda rows: int(rows[0][0]))
+
+
+class ConcurrencyTests(FleetCase):
+    def test_one_finalize_of_two(self) -> None:
+        """Of changes that leave the same state, on whatever process, one is made, and the others not at all."""
+        held = authorization(status=Status.VALID)
+        self.write(*authorizations.insert(held), *orders.insert(order(held, status=Status.READY)))
+        processes = [self.database, self.another()]
+        outcomes = self.together(
+            *(
+                processes[number % 2].write(
+                    orders.make_valid("acme-ord-1", f"cv-{number}", NOW),
+                    *certificates.insert(attrs.evolve(CERTIFICATE, id=f"cv-{number}", serial=f"{number:x}")),
+                    entry("finalized", number=number),
+                )
+                for number in range(8)
+            )
+        )
+        self.assertEqual(outcomes.count(None), 1, outcomes)
+        self.assertEqual(outcomes.count(Conflict), 7, outcomes)
+        winner = f"cv-{outcomes.index(None)}"
+        self.assertEqual(self.rows("SELECT certificate_id, status FROM acme_orders"), [(winner, "valid")])
+        self.assertEqual(self.rows("SELECT id FROM certificate_versions"), [(winner,)])
+        self.assertEqual(self.count("audit_events"), 1)
+
+    def test_condition_is_looked_at_again(self) -> None:
+        """A change that waited for another's row sees what the other left, not what there was when it began."""
+        held = authorization()
+        self.write(*authorizations.insert(held))
+        with self.locked(f"UPDATE acme_authorizations SET status = 'deactivated' WHERE id = '{held.id}'"):
+            waiting = Deferred.fromCoroutine(
+                self.database.write(entry("before"), authorizations.move(held, Status.VALID, NOW))
+            )
+            self.loop.turn(0.2)
+            self.assertFalse(waiting.called)
+        self.assertRaises(Conflict, self.loop.result, waiting)
+        self.assertEqual(self.count("audit_events"), 0)
+
+    def test_key_taken_meanwhile(self) -> None:
+        """Two accounts with one key, made at once: one is, the other is a conflict and no error."""
+        processes = [self.database, self.another()]
+        made = [
+            accounts.insert(attrs.evolve(ACCOUNT, id=f"acme-acc-x{number}", thumbprint="same"))
+            for number in range(6)
+        ]
+        outcomes = self.together(*(processes[n % 2].write(each) for n, each in enumerate(made)))
+        self.assertEqual((outcomes.count(None), outcomes.count(Conflict)), (1, 5), outcomes)
+
+    def test_deadlock_is_undone_and_made_again(self) -> None:
+        """Changes that wait for each other are both made in the end."""
+        held = [authorization(number) for number in (1, 2)]
+        self.write(*(statement for each in held for statement in authorizations.insert(each)))
+        touch = [
+            Statement("UPDATE acme_authorizations SET updated_at = ? WHERE id = ?", (NOW, each.id), rows=1)
+            for each in held
+        ]
+        pause = Statement("DELETE FROM issuers WHERE pg_sleep(0.3) IS NULL", ())
+        outcomes = self.together(
+            self.database.write(touch[0], pause, touch[1]), self.another().write(touch[1], pause, touch[0])
+        )
+        self.assertEqual(outcomes, [None, None])
+        self.assertIn("deadlock detected", self.server.log)
+
+    @contextmanager
+    def locked(self, statement: str) -> Iterator[None]:
+        """A transaction of somebody else, open with this change until the end of the block."""
+        with closing(psycopg2.connect(self.url)) as connection:
+            connection.cursor().execute(statement)
+            yield
+            connection.commit()
+
+
+class NonceRaceTests(FleetCase):
+    def test_one_of_200(self) -> None:
+        """A nonce that arrives 200 times at two processes is accepted once."""
+        processes = [self.database, self.another()]
+        for round in range(5):
+            nonce = round.to_bytes(16, "big")
+            outcomes = self.together(
+                *(processes[n % 2].redeem(nonce, profiles.by_id(PROFILE.id), nothing()) for n in range(200))
+            )
+            self.assertEqual(outcomes.count(NonceSpent), 199)
+            self.assertEqual(outcomes.count((PROFILE, None)), 1)
+
+    def test_one_key_for_all(self) -> None:
+        """All processes mint under the same key, one that starts later included."""
+        self.assertEqual({self.another().nonce_key for _ in range(3)}, {self.database.nonce_key})
+
+    def test_many_rows_with_a_nonce(self) -> None:
+        """All rows of the second query come, and a first that finds nothing hides none of them."""
+        held = authorization()
+        self.write(*authorizations.insert(held))
+        found = self.result(
+            self.database.redeem(bytes(16), profiles.by_id("nobody"), authorizations.by_id(held.id))
+        )
+        self.assertEqual(found, (None, held))
+
+    def test_emptied_table(self) -> None:
+        """Whoever empties the table of spent nonces makes all nonces invalid: a running server takes a new key."""
+        processes = [self.database, self.another()]
+        key = self.database.nonce_key
+        self.spend(processes[0], b"a" * 16)
+        self.server.sql("TRUNCATE acme_nonces", self.name)
+        for database in processes:
+            self.assertRaises(NonceSpent, self.spend, database, b"a" * 16)
+        self.assertNotEqual(processes[0].nonce_key, key)
+        self.assertEqual(processes[1].nonce_key, processes[0].nonce_key)
+        self.spend(processes[1], b"b" * 16)
+
+    def spend(self, database: PostgresDatabase | Any, nonce: bytes) -> None:
+        """Redeem a nonce for nothing."""
+        self.result(database.redeem(nonce, nothing(), nothing()))
+
+
+class ValueTests(FleetCase):
+    def test_what_postgresql_cannot_keep(self) -> None:
+        """NUL and halves of surrogate pairs are replaced; what else there is in Unicode stays."""
+        self.write(entry("odd", text="a\0b\ud800c\U0001f600\\u0000%?'"))
+        (found,) = self.rows("SELECT details FROM audit_events")
+        self.assertEqual(found, ({"text": "a\ufffdb\ufffdc\U0001f600\\u0000%?'"},))
+        for id in ("a\0b", "\ud800", "'; DROP TABLE acme_accounts; --", "%s%%?"):
+            self.assertIsNone(self.read(accounts.by_id(PROFILE.id, id)))
+
+    def test_marks_in_the_text(self) -> None:
+        """A question mark or a per cent sign in a literal is no parameter."""
+        self.assertEqual(
+            self.rows("SELECT '?', '100 %s', CAST(? AS INTEGER), '''?' -- ?\n", 7), [("?", "100 %s", 7, "'?")]
+        )
+        self.assertEqual(self.rows('SELECT 7 % 4 AS "?"'), [(3,)])
+
+    def test_longer_than_what_is_prepared(self) -> None:
+        """Hundreds of ids are no problem."""
+        held = authorization()
+        self.write(*authorizations.insert(held))
+        ids = [f"acme-ord-{number:03}" for number in range(1, 301)]
+        self.write(*(each for id in ids for each in orders.insert(order(held, id=id))))
+        self.write(orders.expire(ids, {"type": "x"}, NOW + 9 * HOUR))
+        self.assertEqual(self.rows("SELECT DISTINCT status FROM acme_orders"), [("invalid",)])
+
+    def test_instants_in_utc(self) -> None:
+        """Times come back aware and in UTC, whatever the server thinks of its own zone."""
+        ((moment,),) = self.rows("SELECT created_at FROM acme_accounts")
+        self.assertEqual((moment, moment.utcoffset().total_seconds()), (NOW, 0))
+
+
+class HealingTests(FleetCase):
+    def test_statement_timeout(self) -> None:
+        """What takes too long is given up, and the next query is answered."""
+        self.patch_url("-c statement_timeout=300")
+        slow = self.another()
+        self.assertRaises(Unavailable, self.loop.result, slow.read(self.sleep(30)))
+        self.assertEqual(self.loop.result(slow.read(self.sleep(0))), 1)
+
+    def test_killed_idle_backend(self) -> None:
+        """A connection that dies while nobody uses it costs nothing."""
+        self.kill_backends()
+        self.loop.turn(0.3)
+        for _ in range(10):
+            self.assertEqual(self.count("acme_accounts"), 1)
+
+    def test_killed_busy_backend(self) -> None:
+        """A query whose connection dies is Unavailable; the next one is answered."""
+        running = Deferred.fromCoroutine(self.database.read(self.sleep(30)))
+        self.loop.turn(0.3)
+        self.kill_backends()
+        self.assertRaises(Unavailable, self.loop.result, running)
+        self.assertEqual(self.count("acme_accounts"), 1)
+
+    def test_all_busy(self) -> None:
+        """Whoever finds no connection in some seconds is told so; the others are not hurt."""
+        running = [Deferred.fromCoroutine(self.database.read(self.sleep(7))) for _ in range(self.connections)]
+        begun = time.monotonic()
+        error = self.assertRaises(Unavailable, self.count, "acme_accounts")
+        self.assertIn("all 4 connections are busy", str(error))
+        self.assertLess(time.monotonic() - begun, 6.5)
+        self.assertEqual([self.loop.result(each) for each in running], [1] * self.connections)
+
+    def test_no_more_connections_than_allowed(self) -> None:
+        """However many ask, the pool has its size."""
+        found = self.together(*(self.database.read(self.sleep(0.02)) for _ in range(50)))
+        self.assertEqual(found, [1] * 50)
+        ((count,),) = self.server.sql(
+            f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{self.name}' AND application_name = 'certctl'"
+        )
+        self.assertEqual(count, self.connections)
+
+    def patch_url(self, options: str) -> None:
+        """Add to what each connection says at its start."""
+        self.url += f"&options={quote(options)}"
+
+    def kill_backends(self) -> None:
+        """End all of the test's connections from the server's side."""
+        self.server.sql(
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{self.name}'"
+        )
+
+
+class MigrationTests(FleetCase):
+    def test_ten_at_once(self) -> None:
+        """Ten processes that find an empty database together make one schema."""
+        url = self.server.database("test_ten", "template0")
+        opening = [PostgresDatabase.open(url, self.loop.reactor, 2) for _ in range(10)]
+        made = self.together(*opening)
+        for each in made:
+            self.addCleanup(partial(self.close, each))
+        self.assertEqual({type(each) for each in made}, {PostgresDatabase})
+        self.assertEqual(len({each.nonce_key for each in made}), 1)
+        applied = self.server.sql("SELECT version, oldest_code FROM schema_migrations ORDER BY 1", "test_ten")
+        self.assertEqual(applied, [(each.version, each.oldest_code) for each in migrations()])
+
+
+class HostsTests(SynchronousTestCase):
+    def test_one_after_another(self) -> None:
+        """Each host of a URL is tried by itself, so that one that does not answer is left in time."""
+        found = hosts("postgresql://u:p@one:1,two:2,three/db?sslmode=verify-full&options=-c%20x%3D1")
+        self.assertEqual(
+            [(each["host"], each.get("port")) for each in found], [("one", "1"), ("two", "2"), ("three", "")]
+        )
+        for each in found:
+            self.assertEqual((each["sslmode"], each["target_session_attrs"]), ("verify-full", "read-write"))
+            self.assertEqual(each["options"], f"{OPTIONS} -c x=1")
+        same = hosts("postgresql://one,two/db?port=7")
+        self.assertEqual([(each["host"], each["port"]) for each in same], [("one", "7"), ("two", "7")])
+
+
+class CrashTests(SynchronousTestCase):
+    """These have a server of their own, as they stop it."""
+
+    def setUp(self) -> None:
+        self.loop = Loop()
+        self.server = PostgresServer()
+        self.addCleanup(self.server.remove)
+        self.url = self.server.start().database("certctl")
+
+    def open(self, url: str | None = None) -> PostgresDatabase:
+        """Open the database as another process would."""
+        made = self.loop.result(PostgresDatabase.open(url or self.url, self.loop.reactor, 4))
+        self.addCleanup(lambda: self.loop.result(made.close()))
+        return made
+
+    def numbers(self, database: PostgresDatabase) -> list[int]:
+        """What ``entry`` wrote."""
+        asked = Query(
+            "SELECT details FROM audit_events ORDER BY id", (), lambda rows: [r[0]["n"] for r in rows]
+        )
+        return self.loop.result(database.read(asked))
+
+    def test_restart(self) -> None:
+        """Who asks while the server restarts waits, and is answered; nonces hold."""
+        database = self.open()
+        key = database.nonce_key
+        self.loop.result(database.redeem(bytes(16), nothing(), nothing()))
+        self.server.stop()
+        self.loop.turn(0.2)
+        asked = Deferred.fromCoroutine(database.write(entry("meanwhile", n=1)))
+        self.loop.turn(0.5)
+        self.assertFalse(asked.called)
+        self.server.start()
+        self.assertIsNone(self.loop.result(asked))
+        self.assertEqual(self.numbers(database), [1])
+        self.assertEqual(database.nonce_key, key)
+        self.assertRaises(NonceSpent, self.loop.result, database.redeem(bytes(16), nothing(), nothing()))
+
+    def test_down(self) -> None:
+        """While the server is down for longer, whoever asks is told to come later, in seconds."""
+        database = self.open()
+        self.server.stop()
+        self.loop.turn(0.2)
+        begun = time.monotonic()
+        error = self.assertRaises(Unavailable, self.numbers, database)
+        self.assertIn("the database cannot be reached", str(error))
+        self.assertLess(time.monotonic() - begun, 8)
+
+    def test_crash(self) -> None:
+        """A crash keeps every change that was answered, and makes every nonce from before it invalid."""
+        processes = [self.open(), self.open()]
+        key = processes[0].nonce_key
+        for n in range(20):
+            self.loop.result(processes[n % 2].write(entry("kept", n=n)))
+        self.loop.result(processes[0].redeem(bytes(16), nothing(), nothing()))
+        self.server.stop(signal.SIGQUIT)
+        self.server.start()
+        self.loop.turn(0.2)
+        self.assertEqual(self.numbers(processes[0]), list(range(20)))
+        self.assertNotEqual(processes[0].nonce_key, key)
+        self.loop.turn(0.2)
+        self.assertEqual(self.numbers(processes[1]), list(range(20)))
+        self.assertEqual(processes[1].nonce_key, processes[0].nonce_key)
+        self.loop.result(processes[1].redeem(b"new" * 5 + b".", nothing(), nothing()))
+
+    def test_crash_under_load(self) -> None:
+        """Of what was under way in a crash, all that was answered is there, and nothing is there twice."""
+        database, answered, lost = self.open(), set[int](), set[int]()
+
+        async def write(n: int) -> None:
+            try:
+                await database.write(entry("load", n=n))
+                answered.add(n)
+            except Unavailable:
+                lost.add(n)
+
+        for n in range(400):
+            _ = Deferred.fromCoroutine(write(n))
+            if n == 200:
+                self.loop.turn(0.05)
+                self.server.stop(signal.SIGQUIT)
+                self.server.start()
+            if n % 10 == 0:
+                self.loop.turn(0.01)
+        while len(answered) + len(lost) < 400:
+            self.loop.turn(0.05)
+        found = self.numbers(database)
+        self.assertEqual(len(found), len(set(found)))
+        self.assertLessEqual(answered, set(found))
+        self.assertLessEqual(len(lost), 4)  # one for each connection
+
+    def test_next_host(self) -> None:
+        """Where the first host of a URL takes no connection, the next one serves."""
+        self.assertEqual(
+            self.numbers(
+                self.open(f"postgresql://postgres@127.0.0.1:1,127.0.0.1:{self.server.port}/certctl")
+            ),
+            [],
+        )
+
+    def test_standby_is_passed_over(self) -> None:
+        """A host that is read only is not one to work with."""
+        self.server.sql("ALTER SYSTEM SET default_transaction_read_only = on")
+        self.server.stop()
+        self.server.start()
+        error = self.assertRaises(Unavailable, self.open)
+        self.assertIn("session is read-only", str(error))
+
+    def test_refused(self) -> None:
+        """Why there is no connection is said, without the password."""
+        url = f"postgresql://nobody:hunter2@127.0.0.1:{self.server.port}/nothing"
+        error = self.assertRaises(Unavailable, self.open, url)
+        self.assertIn('role "nobody" does not exist', str(error))
+        self.assertNotIn("hunter2", str(error))
