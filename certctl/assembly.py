@@ -70,7 +70,7 @@ def assemble(
     trail, background = Trail(database, reactor), Background()
     network = _network(settings)
     permission = Permission(caa(reactor), settings.acme_server_caa_identities, _account_url(settings))
-    nonces = NonceMint(database.nonce_key, settings.acme_server_nonce_ttl)
+    nonces = NonceMint(lambda: database.nonce_key, settings.acme_server_nonce_ttl)
     limits = Limits(database, _rates(settings))
     challenges = Challenges(
         database,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import os
+from collections.abc import Callable
 from datetime import timedelta
 from hashlib import blake2b
 
@@ -27,8 +28,9 @@ _MAC = 16
 class NonceMint:
     """Makes nonces and recognises its own, and those of every other mint with the same key."""
 
-    def __init__(self, key: bytes, lifetime: timedelta) -> None:
-        if len(key) < MIN_KEY:
+    def __init__(self, key: Callable[[], bytes], lifetime: timedelta) -> None:
+        """``key`` is asked for each nonce, as another may take its place; nonces under the old one are bad then."""
+        if len(key()) < MIN_KEY:
             raise ValueError(f"the key of a mint has {MIN_KEY} octets at least")
         self._key = key
         self._lifetime = _milliseconds(lifetime)
@@ -66,7 +68,7 @@ class NonceMint:
         return max(oldest, 0).to_bytes(_TIME, "big") + bytes(_RANDOM)
 
     def _mac(self, identity: bytes) -> bytes:
-        return blake2b(identity, key=self._key, person=_DOMAIN, digest_size=_MAC).digest()
+        return blake2b(identity, key=self._key(), person=_DOMAIN, digest_size=_MAC).digest()
 
 
 def _milliseconds(span: timedelta) -> int:

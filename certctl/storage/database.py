@@ -61,7 +61,7 @@ class Database(Protocol):
 
     @property
     def nonce_key(self) -> bytes:
-        """The key under which nonces are minted, shared by all who use this database (32 bytes)."""
+        """The key under which nonces are minted, shared by all who use this database (32 bytes). It may change."""
 
     async def read(self, query: Query[T]) -> T:
         """Return what the query finds."""

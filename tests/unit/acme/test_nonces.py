@@ -22,7 +22,7 @@ class NonceMintTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Make a mint whose nonces live five minutes."""
-        self.mint = NonceMint(KEY, timedelta(minutes=5))
+        self.mint = NonceMint(lambda: KEY, timedelta(minutes=5))
 
     def refused(self, nonce: str, now: float, words: str) -> None:
         """Show that a nonce is refused as badNonce in these words."""
@@ -49,9 +49,10 @@ class NonceMintTests(SynchronousTestCase):
         """Every mint with the key knows the nonce, after a restart too; a mint with another key does not."""
         nonce = self.mint.mint(NOW)
         self.assertEqual(
-            NonceMint(KEY, timedelta(minutes=5)).redeemable(nonce, NOW), self.mint.redeemable(nonce, NOW)
+            NonceMint(lambda: KEY, timedelta(minutes=5)).redeemable(nonce, NOW),
+            self.mint.redeemable(nonce, NOW),
         )
-        other = NonceMint(bytes(32), timedelta(minutes=5))
+        other = NonceMint(lambda: bytes(32), timedelta(minutes=5))
         self.refused(other.mint(NOW), NOW, "not one of this server's")
 
     def test_expiry(self) -> None:
@@ -75,7 +76,7 @@ class NonceMintTests(SynchronousTestCase):
     @given(st.integers(0, 31), st.integers(1, 255))
     def test_forged(self, place: int, change: int) -> None:
         """No octet can be changed: neither the time, nor the randomness, nor the MAC."""
-        mint = NonceMint(KEY, timedelta(minutes=5))
+        mint = NonceMint(lambda: KEY, timedelta(minutes=5))
         octets = bytearray(from_base64url(mint.mint(NOW)))
         octets[place] ^= change
         problem = self.assertRaises(Problem, mint.redeemable, base64url(bytes(octets)), NOW)
@@ -84,7 +85,7 @@ class NonceMintTests(SynchronousTestCase):
     @given(st.text())
     def test_arbitrary(self, nonce: str) -> None:
         """Any text raises badNonce and nothing else."""
-        mint = NonceMint(KEY, timedelta(minutes=5))
+        mint = NonceMint(lambda: KEY, timedelta(minutes=5))
         self.assertIs(self.assertRaises(Problem, mint.redeemable, nonce, NOW).type, ProblemType.BAD_NONCE)
 
     def test_one_spelling(self) -> None:
@@ -95,10 +96,19 @@ class NonceMintTests(SynchronousTestCase):
         for each in spelled:
             self.refused(each, NOW, "not one of this server's")
 
+    def test_another_key(self) -> None:
+        """When another key takes the place of the first, nonces of the first are bad, and new ones good."""
+        keys = [KEY]
+        mint = NonceMint(lambda: keys[-1], timedelta(minutes=5))
+        before = mint.mint(NOW)
+        keys.append(bytes(32))
+        self.assertRaises(Problem, mint.redeemable, before, NOW)
+        self.assertEqual(len(mint.redeemable(mint.mint(NOW), NOW)), 16)
+
     @given(st.floats(-1000, 1000), st.floats(-60, 60))
     def test_floor(self, age: float, skew: float) -> None:
         """What lies below the floor can be redeemed on no replica, be its clock a minute behind or ahead."""
-        mint = NonceMint(KEY, timedelta(minutes=5))
+        mint = NonceMint(lambda: KEY, timedelta(minutes=5))
         nonce = mint.mint(NOW - age)
         if from_base64url(nonce)[:16] < mint.floor(NOW):
             self.assertRaises(Problem, mint.redeemable, nonce, NOW + skew)
@@ -112,4 +122,4 @@ class NonceMintTests(SynchronousTestCase):
 
     def test_short_key(self) -> None:
         """A key shorter than the hash is refused (RFC 2104 section 3)."""
-        self.assertRaises(ValueError, NonceMint, bytes(31), timedelta(minutes=5))
+        self.assertRaises(ValueError, NonceMint, lambda: bytes(31), timedelta(minutes=5))
