@@ -12,6 +12,8 @@ from typing import Any
 
 import attrs
 from klein.resource import KleinResource
+from twisted.internet.defer import Deferred
+from twisted.web.server import Request
 
 from certctl.acme.nonces import NonceMint
 from certctl.acme.objects import Account, ChallengeType
@@ -56,6 +58,7 @@ class Parts:
     health: Health
     origin: Origin
     resource: KleinResource
+    shortcut: Callable[[Request], Deferred[bytes] | None] | None
 
 
 def assemble(
@@ -96,6 +99,7 @@ def assemble(
         seconds=reactor.seconds,
         default_profile_id=settings.acme_server_default_profile_id,
     )
+    served = dispatch if settings.acme_server_enabled else None
     return Parts(
         trail=trail,
         background=background,
@@ -104,7 +108,8 @@ def assemble(
         metrics=metrics,
         health=health,
         origin=origin,
-        resource=root(dispatch if settings.acme_server_enabled else None, health, metrics),
+        resource=root(served, health, metrics),
+        shortcut=None if served is None else served.shortcut,
     )
 
 

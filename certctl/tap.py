@@ -113,7 +113,7 @@ class Daemon(Service):
         self._database: Database = start.opened(lambda: SqliteDatabase(settings.sqlite_path, reactor))
         issuers = {self._ca.id: self._ca}
         self._parts = assemble(settings, self._database, issuers, reactor, self._tls.answers_to)
-        self._site = BoundedSite(self._parts.resource, reactor)
+        self._site = BoundedSite(self._parts.resource, reactor, self._parts.shortcut)
 
     def _open_ca(self) -> LocalCA:
         settings, now = self._settings, start.now()

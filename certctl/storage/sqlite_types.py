@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from certctl.storage.database import Json
@@ -12,6 +13,7 @@ from certctl.storage.database import Json
 _encode = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 
 
+@lru_cache(maxsize=256)  # a change writes its time into many columns
 def _adapt_moment(moment: datetime) -> str:
     # Always with microseconds and in UTC, so that texts sort as their times do.
     return moment.astimezone(UTC).isoformat(timespec="microseconds")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from klein import Klein
 from klein.resource import KleinResource
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.internet.task import deferLater
@@ -15,7 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web import http
 from twisted.web.iweb import IRequest
-from twisted.web.server import NOT_DONE_YET, Request, Site
+from twisted.web.server import Request, Site
 from werkzeug.exceptions import HTTPException
 
 from certctl.acme.jose import MAX_BODY
@@ -40,6 +42,7 @@ class BoundedRequest(Request):
 
     too_large = False
     _arrived = 0
+    _log = Logger(namespace="certctl")
 
     def handleContentChunk(self, data: bytes) -> None:
         """Keep a piece of the body, or drop it; cut the connection of who does not stop."""
@@ -68,10 +71,29 @@ class BoundedRequest(Request):
         """Refuse what no route could be asked with; twisted.web and Klein take it from here."""
         if self.method not in METHODS:
             self._refuse(http.NOT_IMPLEMENTED)
+        elif self._take_shortcut():
+            return
         elif not self._is_text():
             self._refuse(http.BAD_REQUEST)
         else:
             super().process()
+
+    def _take_shortcut(self) -> bool:
+        """Answer what ``shortcut`` knows at once, without the way that leads to all other resources."""
+        site: BoundedSite = self.channel.site  # type: ignore[attr-defined]
+        if site.shortcut is None or (answering := site.shortcut(self)) is None:
+            return False
+        self.site = site
+        _ = answering.addCallback(self._send).addErrback(
+            lambda failure: self._log.failure("an answer could not be sent", failure)
+        )
+        return True
+
+    def _send(self, body: bytes) -> None:
+        if self.channel is not None:  # the client is still there
+            self.setHeader(b"Date", http.datetimeToString())
+            self.write(body)
+            self.finish()
 
     def _is_text(self) -> bool:
         """Whether URL and Host are the text that Klein takes them for: it logs a traceback for each that is not."""
@@ -131,8 +153,14 @@ class BoundedSite(Site):
     displayTracebacks = False
     noisy = False
 
-    def __init__(self, resource: Any, reactor: IReactorTime) -> None:
+    def __init__(
+        self,
+        resource: Any,
+        reactor: IReactorTime,
+        shortcut: Callable[[Request], Deferred[bytes] | None] | None,
+    ) -> None:
         super().__init__(resource, requestFactory=BoundedRequest, timeout=TIMEOUT, reactor=reactor)
+        self.shortcut = shortcut
         self.channels: set[BoundedChannel] = set()
 
     async def close(self) -> None:
@@ -150,32 +178,6 @@ class BoundedSite(Site):
 
     def log(self, request: Any) -> None:
         """Log nothing."""
-
-
-class Tree(KleinResource):
-    """Klein's tree, with a shortcut to the routes that nearly all requests are for."""
-
-    _log = Logger(namespace="certctl")
-
-    def __init__(self, app: Klein, dispatch: Dispatch | None) -> None:
-        super().__init__(app)
-        self._dispatch = dispatch
-
-    def render(self, request: Any) -> Any:
-        """Answer a request, or begin to."""
-        answering = None if self._dispatch is None else self._dispatch.shortcut(request)
-        if answering is None:
-            return super().render(request)
-        _ = answering.addCallback(self._send, request).addErrback(
-            lambda failure: self._log.failure("an answer could not be sent", failure)
-        )
-        return NOT_DONE_YET
-
-    @staticmethod
-    def _send(body: bytes, request: Request) -> None:
-        if request.channel is not None:  # the client is still there
-            request.write(body)
-            request.finish()
 
 
 def root(dispatch: Dispatch | None, health: Health, metrics: Metrics) -> KleinResource:
@@ -206,7 +208,7 @@ def root(dispatch: Dispatch | None, health: Health, metrics: Metrics) -> KleinRe
             return dispatch.finish(request, answer)
         return answer.send(request)
 
-    return Tree(app, dispatch)
+    return app.resource()
 
 
 def _refused(error: HTTPException) -> Answer:

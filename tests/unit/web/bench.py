@@ -142,7 +142,7 @@ class Bench:
             lambda name: name in ("acme.example", "other.example", "[2001:db8::1]"),
             self.validators.table,
         )
-        self.site = BoundedSite(self.parts.resource, self.clock)
+        self.site = BoundedSite(self.parts.resource, self.clock, self.parts.shortcut)
         mode = self.settings.acme_server_default_auth_mode
         self.result(seed(self.database, self.parts.trail, authority(), mode))
 
