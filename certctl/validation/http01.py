@@ -227,11 +227,13 @@ class HTTP01:
     async def _fetch(self, hop: Hop, wire: Wire) -> Answer:
         try:
             async with wire:
-                return await self._get(hop, wire)
+                answer = await self._get(hop, wire)
+                if wire.overrun:  # the end that we made is not the answer's end
+                    raise _overrun(hop, wire)
+                return answer
         except (ResponseFailed, error.ConnectionClosed, SSL.Error, PartialDownloadError) as failure:
             if wire.overrun:
-                words = "more came than an answer may have"
-                raise Problem(ProblemType.CONNECTION, f"{hop.url} from {wire.dialled}: {words}") from None
+                raise _overrun(hop, wire) from None
             raise _broken(failure, hop, wire) from None
 
     async def _get(self, hop: Hop, wire: Wire) -> Answer:
@@ -259,6 +261,11 @@ class HTTP01:
             Creator(self._context, name), wire, clock=self._reactor
         )
         return endpoint
+
+
+def _overrun(hop: Hop, wire: Wire) -> Problem:
+    words = "more came than an answer may have"
+    return Problem(ProblemType.CONNECTION, f"{hop.url} from {wire.dialled}: {words}")
 
 
 def _broken(failure: Exception, hop: Hop, wire: Wire) -> Problem:

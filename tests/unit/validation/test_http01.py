@@ -345,6 +345,18 @@ class HostileServerTests(HTTP01Case):
         problem = await self.problem()
         self.assertIs(problem.type, ProblemType.CONNECTION)
 
+    async def test_more_after_the_key_authorization(self) -> None:
+        """Where no length is said, the end that we make because too much came is not the answer's end."""
+        more = b" " * (2 * MAX_BYTES)
+
+        def script(connection: Connection) -> None:
+            connection.transport.write(b"HTTP/1.1 200 OK\r\n\r\n" + KEY_AUTHORIZATION.encode())
+            self.web.later(0.1, connection.transport.write, more)
+
+        self.web.script = script
+        problem = await self.problem()
+        self.assertIn("more", problem.detail)
+
     async def test_dripping_body(self) -> None:
         self.flood(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n", b"x", 0.05)
         await self.transient(ProblemType.CONNECTION, "no complete answer from 127.0.0.1 within 0.6 s")
