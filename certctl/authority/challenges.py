@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 import attrs
-from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -19,6 +19,7 @@ from certctl.authority.caa import Permission
 from certctl.authority.challenge_rules import ChallengeRules
 from certctl.authority.limits import Limits
 from certctl.authority.trail import Action, Event, Trail, actor_of
+from certctl.authority.turns import Turns
 from certctl.background import Background
 from certctl.storage import accounts, authorizations, failures, orders, profiles
 from certctl.storage.database import Conflict, Database, Unavailable
@@ -56,7 +57,7 @@ class Challenges:
         self._background = background
         self._reactor = reactor
         self._validators = validators
-        self._turns = {type: DeferredSemaphore(limit) for type, limit in concurrency.items()}
+        self._turns = {type: Turns(reactor, number) for type, number in concurrency.items()}
         self._network = network
         self._permission = permission
         self._authorization_ttl = authorization_ttl
@@ -77,7 +78,7 @@ class Challenges:
             if (waking := self._sleeping.get(challenge_id)) is not None and not waking.called:
                 waking.callback(None)  # the client asks for the next try at once (RFC 8555 section 8.2)
             return authorization
-        if len(self._turns[challenge.type].waiting) >= MAX_WAITING:
+        if self._turns[challenge.type].waiting >= MAX_WAITING:
             detail = "too many challenges wait for their validation"
             raise Problem(ProblemType.RATE_LIMITED, detail, status=503, retry_after=BUSY)
         event = Event(
@@ -152,19 +153,19 @@ class Challenges:
             key_authorization=protocol.key_authorization(challenge.token, keys.load(account.jwk).thumbprint),
             network=rules.network,
         )
-        evidence = await self._try(challenge, attempt)
+        evidence = await self._try(account, challenge, attempt)
         await self._permission.ask(rules, account, authorization.covers, challenge.type, self._trail.now())
         return evidence
 
-    async def _try(self, challenge: Challenge, attempt: Attempt) -> Evidence:
+    async def _try(self, account: Account, challenge: Challenge, attempt: Attempt) -> Evidence:
         """Validate, and again a little later where that may help; each failure is shown (RFC 8555 section 8.2)."""
         for pause in PAUSES:
             try:
-                return await self._once(attempt)
+                return await self._once(account, attempt)
             except Transient as failure:
                 await self._note(challenge, failure)
             await self._sleep(challenge.id, pause)
-        return await self._once(attempt)
+        return await self._once(account, attempt)
 
     async def _note(self, challenge: Challenge, failure: Problem) -> None:
         """Show the client why the last try failed; if that cannot be written now, the next try matters more."""
@@ -181,13 +182,13 @@ class Challenges:
         if timer.active():
             timer.cancel()
 
-    async def _once(self, attempt: Attempt) -> Evidence:
-        turn = self._turns[attempt.type]
-        await turn.acquire()
+    async def _once(self, account: Account, attempt: Attempt) -> Evidence:
+        turns = self._turns[attempt.type]
+        await turns.take(account.id)
         try:
             return await self._validators[attempt.type].validate(attempt)
         finally:
-            turn.release()
+            turns.give_back()
 
     async def _settle(
         self, authorization: Authorization, challenge: Challenge, verdict: Evidence | Problem
