@@ -107,11 +107,13 @@ class Settings:
         optional(kinds.DATABASE_URL),
         None,
         "The database. If empty, the file `certctl.sqlite` in the state directory; `sqlite:///path` is "
-        "another file (four slashes begin an absolute path).",
+        "another file (four slashes begin an absolute path). `postgresql://user:password@host:port/database` "
+        "is PostgreSQL, for one or many servers: several hosts with commas between them are tried in turn, "
+        "and TLS is asked for by libpq's parameters, such as `?sslmode=verify-full&sslrootcert=/path`.",
         secret=True,
     )
     database_max_conns: int = DATABASE.setting(
-        integer(1, 1000), 25, "The most connections to a database server.", in_force=False
+        integer(1, 1000), 25, "The most connections that one process opens to PostgreSQL."
     )
 
     ca_cert_path: Path | None = CA.setting(
@@ -128,6 +130,12 @@ class Settings:
     )
     ca_root_common_name: str = CA.setting(
         kinds.COMMON_NAME, "certctl root CA", "The name of the root that the first start makes."
+    )
+    ca_accept: str | None = CA.setting(
+        optional(kinds.FINGERPRINT),
+        None,
+        "The issuing certificate that may take the place of the one that the database records, although it has "
+        "another key. If empty, a server with another CA than the recorded one does not start.",
     )
 
     acme_server_enabled: bool = ACME.setting(
@@ -287,8 +295,13 @@ class Settings:
                     )
 
     @property
+    def on_postgres(self) -> bool:
+        """Whether the database is PostgreSQL."""
+        return (self.database_url or "").startswith(kinds.POSTGRES_SCHEMES)
+
+    @property
     def sqlite_path(self) -> Path:
-        """Where the SQLite database lies."""
+        """Where the SQLite database lies, if it is one."""
         if self.database_url is None:
             return self.state_dir / "certctl.sqlite"
         return Path(self.database_url.removeprefix(kinds.SQLITE_SCHEME))

@@ -26,6 +26,7 @@ IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 SocketAddress = tuple[str, int]  # IP address and port
 
 SQLITE_SCHEME = "sqlite:///"
+POSTGRES_SCHEMES = ("postgresql://", "postgres://")
 MAX_COMMON_NAME = 64  # characters; ub-common-name of RFC 5280 appendix A.1
 _UNITS = {  # of Go's time.ParseDuration, in microseconds
     "ns": Fraction(1, 1000),
@@ -200,9 +201,17 @@ def _web_url(text: str) -> str:
 
 
 def _database_url(text: str) -> str:
-    if not text.startswith(SQLITE_SCHEME) or text == SQLITE_SCHEME:
-        raise ValueError("not an engine of this version")
+    scheme = next((each for each in (SQLITE_SCHEME, *POSTGRES_SCHEMES) if text.startswith(each)), None)
+    if scheme is None or text == scheme or (scheme != SQLITE_SCHEME and not re.fullmatch("[!-~]+", text)):
+        raise ValueError("neither engine's URL")
     return text
+
+
+def _fingerprint(text: str) -> str:
+    digits = text.replace(":", "").lower()
+    if not re.fullmatch("[0-9a-f]{64}", digits):
+        raise ValueError("not a fingerprint")
+    return digits
 
 
 def _common_name(text: str) -> str:
@@ -265,10 +274,16 @@ ORIGIN = Kind(
 WEB_URL = Kind(name="URL", allowed="an http:// or https:// URL", parse=_web_url, render=str, is_url=True)
 DATABASE_URL = Kind(
     name="URL",
-    allowed="empty (SQLite in the state directory) or sqlite:///path, as this version has no other engine",
+    allowed="empty (SQLite in the state directory), sqlite:///path or postgresql://user@host/database",
     parse=_database_url,
     render=str,
     is_url=True,
+)
+FINGERPRINT = Kind(
+    name="SHA-256 fingerprint",
+    allowed="a certificate's SHA-256 fingerprint, 64 hexadecimal digits with or without colons",
+    parse=_fingerprint,
+    render=str,
 )
 COMMON_NAME = Kind(
     name="text",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import resource
 import secrets
@@ -13,6 +14,9 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 from certctl.acme.identifiers import Identifier, IdentifierError, dns_name, ip_address
 from certctl.acme.objects import AuthMode, Profile
@@ -27,7 +31,14 @@ from certctl.storage.database import Conflict, Database
 DEFAULT_PROFILE = "prof-default"
 DEFAULT_LIFETIME = timedelta(days=90)
 FILES = 65_536  # open files and sockets
+NO_DRIVER = "PostgreSQL needs psycopg2 and txpostgres: install certctl with its extra, certctl[postgres]"
 ALWAYS = ("localhost", "127.0.0.1", "::1")  # names that every server answers to
+
+_STRANGER = (
+    "the CA of this server (its certificate's SHA-256 is {own}) is not the one that the database records ({known}): "
+    "copy the CA's files from the state directory of a server that is right, or, if this CA is to take the place of "
+    "the recorded one, set CERTCTL_CA_ACCEPT to {own}"
+)
 
 T = TypeVar("T")
 
@@ -105,14 +116,16 @@ def names(settings: Settings) -> list[Identifier]:
     return [each for each in found if each.value not in ("0.0.0.0", "::")]
 
 
-async def seed(database: Database, trail: Trail, issuer: Issuer, mode: AuthMode) -> None:
-    """Record the issuer, and make the first profile if there is none."""
+async def seed(
+    database: Database, trail: Trail, issuer: Issuer, mode: AuthMode, accepted: str | None = None
+) -> None:
+    """Record the issuer, and make the first profile if there is none.
+
+    Raises StartError for an issuer that is neither the recorded one nor, by its fingerprint, the accepted one.
+    """
+    while not await _recorded(database, trail, issuer, accepted):
+        pass  # another server, which starts at the same moment, was first: look again
     at = trail.now()
-    if await database.read(issuers.certificate_of(issuer.id)) != issuer.chain[0]:
-        recorded = Event(
-            actor=SYSTEM, action=Action.ISSUER_RECORDED, resource_type="issuer", resource_id=issuer.id
-        )
-        await trail.record(at, recorded, issuers.record(issuer.id, issuer.chain, at))
     if await database.read(profiles.everyone()):
         return
     profile = Profile(
@@ -133,6 +146,45 @@ async def seed(database: Database, trail: Trail, issuer: Issuer, mode: AuthMode)
         await trail.record(at, made, profiles.insert(profile, at))
     except Conflict:  # another replica starts at the same moment
         return
+
+
+async def _recorded(database: Database, trail: Trail, issuer: Issuer, accepted: str | None) -> bool:
+    """Whether the issuer is the recorded one, or was recorded now.
+
+    A renewed certificate takes the place of the recorded one by itself. One with another key does so only where it is
+    the accepted one: two servers that sign with different keys under one name are never meant.
+    """
+    own, known = issuer.chain[0], await database.read(issuers.certificate_of(issuer.id))
+    if known == own or (known is not None and _is_renewed(own, known)):
+        return True
+    if known is not None and not _is_renewed(known, own) and fingerprint(own) != accepted:
+        raise StartError(_STRANGER.format(own=fingerprint(own), known=fingerprint(known)))
+    event = Event(
+        actor=SYSTEM,
+        action=Action.ISSUER_RECORDED,
+        resource_type="issuer",
+        resource_id=issuer.id,
+        details={"sha256": fingerprint(own)},
+    )
+    at = trail.now()
+    try:
+        await trail.record(at, event, issuers.record(issuer.id, issuer.chain, known, at))
+    except Conflict:
+        return False
+    return True
+
+
+def fingerprint(der: bytes) -> str:
+    """The SHA-256 fingerprint of a certificate, in hex."""
+    return hashlib.sha256(der).hexdigest()
+
+
+def _is_renewed(old: bytes, new: bytes) -> bool:
+    """Whether ``new`` is a later certificate of the same CA: of the same name and key."""
+    one, other = (x509.load_der_x509_certificate(each) for each in (old, new))
+    forms = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    same_key = one.public_key().public_bytes(*forms) == other.public_key().public_bytes(*forms)
+    return same_key and one.subject == other.subject and one.not_valid_before_utc < other.not_valid_before_utc
 
 
 async def open_profiles(database: Database) -> list[str]:

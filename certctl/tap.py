@@ -22,13 +22,13 @@ from twisted.python.failure import Failure
 from twisted.python.usage import Options as UsageOptions
 
 from certctl import __version__, log, start
-from certctl.assembly import assemble
+from certctl.assembly import Parts, assemble
 from certctl.authority.challenges import SILENCE
 from certctl.issuance.issuer import IssuerError
 from certctl.issuance.local import LocalCA
 from certctl.issuance.serving import ServingCertificate
 from certctl.settings import LogFormat, Settings, SettingsError
-from certctl.storage.database import Database
+from certctl.storage.database import Database, Unavailable
 from certctl.storage.migrations import SchemaTooNew
 from certctl.storage.sqlite import DatabaseInUse, SqliteDatabase
 from certctl.web.site import BoundedSite
@@ -37,6 +37,8 @@ from certctl.web.tls import ServerContext, TlsError
 DRAIN = 20.0  # seconds that running requests have to end when the server stops
 TLS_CARE = 6 * 3600.0  # seconds between looks at the server's own certificate; tickets live no longer
 BACKLOG = 1024
+# What ends a start with the words of the exception alone.
+EXPECTED = (IssuerError, TlsError, DatabaseInUse, SchemaTooNew, OSError, start.StartError)
 GC_THRESHOLDS = (10_000, 20, 20)  # a request leaves some hundred objects that refer to each other
 
 
@@ -60,6 +62,10 @@ class Daemon(Service):
     """The server from its start to its end."""
 
     _log = Logger(namespace="certctl")
+    # There once the database is open.
+    _database: Database
+    _parts: Parts
+    _site: BoundedSite
 
     def __init__(self, settings: Settings) -> None:
         from twisted.internet import reactor
@@ -71,6 +77,7 @@ class Daemon(Service):
         self._caring = LoopingCall(self._look_after_tls)
         self._socket: socket.socket | None = None
         self._port: IListeningPort | None = None
+        self._is_open = False
 
     def setServiceParent(self, parent: Any) -> None:
         """Join twistd's application, and take over how it logs."""
@@ -93,27 +100,54 @@ class Daemon(Service):
             ) from None
 
     def startService(self) -> None:
-        """Open everything, and answer requests as soon as the reactor runs; exit with one sentence if that fails."""
+        """Open everything, and answer requests as soon as that is done."""
         super().startService()
         os.umask(0o077)
         start.raise_file_limit()
         for warning in self._settings.warnings:
             self._log.warn("{warning}", warning=warning)
-        try:
-            start.private_directory(self._settings.state_dir)
-            self._build()
-        except (IssuerError, TlsError, DatabaseInUse, SchemaTooNew, OSError, start.StartError) as error:
-            raise SystemExit(f"certctl: {error}") from None
         _ = Deferred.fromCoroutine(self._begin()).addErrback(self._fail)
 
-    def _build(self) -> None:
-        settings, reactor = self._settings, self._reactor
+    async def _begin(self) -> None:
+        """Open everything, put into the database what the first start finds missing, and listen."""
+        settings = self._settings
+        start.private_directory(settings.state_dir)
         self._ca = self._open_ca()
         self._renew()
-        self._database: Database = start.opened(lambda: SqliteDatabase(settings.sqlite_path, reactor))
+        self._database = await self._open_database()
         issuers = {self._ca.id: self._ca}
-        self._parts = assemble(settings, self._database, issuers, reactor, self._tls.answers_to)
-        self._site = BoundedSite(self._parts.resource, reactor, self._parts.shortcut)
+        self._parts = assemble(settings, self._database, issuers, self._reactor, self._tls.answers_to)
+        self._site = BoundedSite(self._parts.resource, self._reactor, self._parts.shortcut)
+        self._is_open = True
+        mode, accepted = settings.acme_server_default_auth_mode, settings.ca_accept
+        await start.seed(self._database, self._parts.trail, self._ca, mode, accepted)
+        if not self.running:  # asked to stop meanwhile
+            return
+        self._listen()
+        # What is under way in a database for many may be another server's; the sweeper finds out.
+        resumed = await self._parts.challenges.resume(SILENCE if settings.on_postgres else timedelta(0))
+        # What stands now stands for ever: the collector need not walk over it again and again (5 % of the CPU).
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
+        await self._tell(resumed)
+
+    async def _open_database(self) -> Database:
+        """Open the database that the settings name; raise what EXPECTED names if it cannot be had."""
+        settings = self._settings
+        if settings.database_url is None or not settings.on_postgres:
+            return start.opened(lambda: SqliteDatabase(settings.sqlite_path, self._reactor))
+        try:
+            from certctl.storage.postgres import PostgresDatabase
+        except ImportError:
+            raise start.StartError(start.NO_DRIVER) from None
+        try:
+            connections = settings.database_max_conns
+            return await PostgresDatabase.open(settings.database_url, self._reactor, connections)
+        except Unavailable as error:
+            raise start.StartError(
+                f"the database cannot be opened ({error}): see CERTCTL_DATABASE_URL"
+            ) from None
 
     def _open_ca(self) -> LocalCA:
         settings, now = self._settings, start.now()
@@ -124,11 +158,8 @@ class Daemon(Service):
         names = {"common_name": settings.ca_common_name, "root_common_name": settings.ca_root_common_name}
         return LocalCA.open(settings.state_dir, now=now, **names)
 
-    async def _begin(self) -> None:
-        """Put into the database what the first start finds missing, and listen."""
-        await start.seed(
-            self._database, self._parts.trail, self._ca, self._settings.acme_server_default_auth_mode
-        )
+    def _listen(self) -> None:
+        """Serve the port that was taken, and begin what is done again and again."""
         assert self._socket is not None
         factory = TLSMemoryBIOFactory(self._tls, False, self._site)
         factory.noisy = False
@@ -138,11 +169,9 @@ class Daemon(Service):
         _ = self._caring.start(TLS_CARE, now=False)
         signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._reload))
         self._reactor.callWhenRunning(signal.signal, signal.SIGTERM, self._asked_to_stop)
-        resumed = await self._parts.challenges.resume(timedelta(0))
-        # What stands now stands for ever: the collector need not walk over it again and again (5 % of the CPU).
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*GC_THRESHOLDS)
+
+    async def _tell(self, resumed: int) -> None:
+        """Say in the log what an operator who has just started the server wants to know."""
         for profile_id in await start.open_profiles(self._database):
             self._log.warn(
                 "profile {profile} lets every account have every name: it trusts accounts and has no name policy",
@@ -159,8 +188,11 @@ class Daemon(Service):
         self._reactor.callFromThread(lambda: self._reactor.stop() if self.running else None)
 
     def _fail(self, failure: Failure) -> None:
-        """End a start that went wrong once the reactor runs: with a log line, and an exit status that says so."""
-        self._log.failure("certctl cannot start", failure)
+        """End a start that went wrong: with one sentence if that says it all, and an exit status that tells."""
+        if failure.check(*EXPECTED):
+            sys.stderr.write(f"certctl: {failure.value}\n")
+        else:
+            self._log.failure("certctl cannot start", failure)
         self._reactor.addSystemEventTrigger("after", "shutdown", os._exit, 1)
         self._reactor.callWhenRunning(self._reactor.stop)
 
@@ -171,6 +203,8 @@ class Daemon(Service):
 
     async def _end(self) -> None:
         """Close the listener first, let running requests end, then let go of everything."""
+        if not self._is_open:
+            return
         self._parts.health.stopping = True
         for loop in (self._sweeping, self._caring):
             if loop.running:
@@ -180,7 +214,8 @@ class Daemon(Service):
         await self._parts.background.drained(self._reactor, DRAIN)
         await self._site.close()
         await self._database.close()
-        self._log.info("certctl has stopped")
+        if self._port is not None:
+            self._log.info("certctl has stopped")
 
     async def _sweep(self) -> None:
         try:

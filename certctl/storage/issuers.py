@@ -17,10 +17,16 @@ def certificate_of(issuer_id: str) -> Query[bytes | None]:
     )
 
 
-def record(issuer_id: str, chain: Sequence[bytes], now: datetime) -> Statement:
-    """Record an issuer's certificates, in place of earlier ones."""
+def record(issuer_id: str, chain: Sequence[bytes], seen: bytes | None, now: datetime) -> Statement:
+    """Record an issuer's certificates in place of the one that was seen; touches no row if that is not there now."""
+    if seen is None:
+        return Statement(
+            "INSERT INTO issuers (id, certificate, chain, created_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            (issuer_id, chain[0], b"".join(chain), now),
+            rows=1,
+        )
     return Statement(
-        "INSERT INTO issuers (id, certificate, chain, created_at) VALUES (?, ?, ?, ?)"
-        " ON CONFLICT (id) DO UPDATE SET certificate = excluded.certificate, chain = excluded.chain",
-        (issuer_id, chain[0], b"".join(chain), now),
+        "UPDATE issuers SET certificate = ?, chain = ? WHERE id = ? AND certificate = ?",
+        (chain[0], b"".join(chain), issuer_id, seen),
+        rows=1,
     )

@@ -23,9 +23,11 @@ GOOD = (
     ("SERVER_WORKERS", "4", 4),
     ("STATE_DIR", "/srv/certctl", Path("/srv/certctl")),
     ("DATABASE_URL", "sqlite:////srv/x.sqlite", "sqlite:////srv/x.sqlite"),
+    ("DATABASE_URL", "postgres://a:1,b:2/c?sslmode=require", "postgres://a:1,b:2/c?sslmode=require"),
     ("DATABASE_MAX_CONNS", "1", 1),
     ("CA_COMMON_NAME", "Zertifizierungsstelle Süd", "Zertifizierungsstelle Süd"),
     ("CA_ROOT_COMMON_NAME", "r" * 64, "r" * 64),
+    ("CA_ACCEPT", ":".join(["0A"] * 32), "0a" * 32),
     ("ACME_SERVER_ENABLED", "true", True),
     ("ACME_SERVER_ENABLED", "YES", True),
     ("ACME_SERVER_ENABLED", "1", True),
@@ -86,10 +88,13 @@ BAD = (
     ("SERVER_EXTERNAL_URL", "https://[fe80]"),
     ("SERVER_EXTERNAL_URL", "tcp://10.0.0.1:8443"),
     ("SERVER_TLS_NAMES", "acme.example.com,not a name"),
-    ("DATABASE_URL", "postgresql://certctl@db/certctl"),
+    ("DATABASE_URL", "mysql://certctl@db/certctl"),
+    ("DATABASE_URL", "postgresql://"),
+    ("DATABASE_URL", "postgresql://certctl@db/certctl two"),
     ("DATABASE_URL", "sqlite:///"),
     ("DATABASE_URL", "/var/lib/certctl.sqlite"),
     ("CA_COMMON_NAME", "c" * 65),
+    ("CA_ACCEPT", "0a" * 31),
     ("CA_COMMON_NAME", "a\x07b"),
     ("ACME_SERVER_ENABLED", "on"),
     ("ACME_SERVER_DEFAULT_AUTH_MODE", "trust"),
@@ -154,7 +159,7 @@ class ValueTests(SynchronousTestCase):
             error = self.assertRaises(SettingsError, load, **{name: "hunter2 hunter2"})
             self.assertNotIn("hunter2", str(error))
             self.assertNotIn("hunter2", repr(load(**{name: "ops:hunter2"})))
-        error = self.assertRaises(SettingsError, load, DATABASE_URL="postgresql://u:hunter2@db/x")
+        error = self.assertRaises(SettingsError, load, DATABASE_URL="postgresql://u:hunter2@db/x y")
         self.assertNotIn("hunter2", str(error))
 
     def test_contract_defaults(self) -> None:
@@ -279,3 +284,9 @@ class PlaceTests(SynchronousTestCase):
         self.assertEqual(load(STATE_DIR="/x").sqlite_path, Path("/x/certctl.sqlite"))
         self.assertEqual(load(DATABASE_URL="sqlite:////y/z").sqlite_path, Path("/y/z"))
         self.assertEqual(load(DATABASE_URL="sqlite:///y/z").sqlite_path, Path("y/z"))
+        self.assertFalse(load(DATABASE_URL="sqlite:///y/z").on_postgres)
+
+    def test_on_postgres(self) -> None:
+        self.assertFalse(load().on_postgres)
+        self.assertTrue(load(DATABASE_URL="postgresql://db/certctl").on_postgres)
+        self.assertTrue(load(DATABASE_URL="postgres:///certctl?host=/run/postgresql").on_postgres)

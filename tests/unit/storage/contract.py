@@ -63,7 +63,7 @@ class DatabaseCase(SynchronousTestCase if TYPE_CHECKING else object):  # type: i
         self.database = self.make_database()
         self.addCleanup(lambda: self.result(self.database.close()))
         self.write(
-            issuers.record(PROFILE.issuer_id, [b"issuing", b"above"], NOW),
+            issuers.record(PROFILE.issuer_id, [b"issuing", b"above"], None, NOW),
             profiles.insert(PROFILE, NOW),
             accounts.insert(ACCOUNT),
         )

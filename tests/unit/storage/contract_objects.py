@@ -41,11 +41,13 @@ class ProfileContract(DatabaseCase):
         self.assertRaises(self.broken_rule, self.write, stray)
 
     def test_issuers(self) -> None:
-        """An issuer's certificate is found, and can be recorded anew."""
+        """An issuer's certificate is found, and another takes its place for whoever has seen it."""
         self.assertEqual(self.read(issuers.certificate_of(PROFILE.issuer_id)), b"issuing")
         self.assertIsNone(self.read(issuers.certificate_of("iss-nobody")))
-        self.write(issuers.record(PROFILE.issuer_id, [b"another"], NOW))
+        self.write(issuers.record(PROFILE.issuer_id, [b"another"], b"issuing", NOW))
         self.assertEqual(self.read(issuers.certificate_of(PROFILE.issuer_id)), b"another")
+        for seen in (b"issuing", None):
+            self.conflict(issuers.record(PROFILE.issuer_id, [b"third"], seen, NOW))
 
 
 class AccountContract(DatabaseCase):
@@ -141,7 +143,7 @@ class CertificateContract(DatabaseCase):
 
     def test_serial_of_two_issuers(self) -> None:
         """A serial is unique for its issuer alone."""
-        self.write(issuers.record("iss-other", [b"x"], NOW))
+        self.write(issuers.record("iss-other", [b"x"], None, NOW))
         other = attrs.evolve(CERTIFICATE, id="cv-2", issuer_id="iss-other", order_id="acme-ord-2")
         self.write(*certificates.insert(other))
         self.assertCountEqual(self.read(certificates.by_serial("a0b1")), [CERTIFICATE, other])
