@@ -345,6 +345,58 @@ class ClientsTests(AttackerTestCase):
         self.assertEqual(self.server.rows("SELECT DISTINCT status FROM acme_orders"), [("invalid",)])
 
 
+class CrowdTests(AttackerTestCase):
+    """One account's many beside another's few, where there is but one turn."""
+
+    settings = {"CERTCTL_ACME_SERVER_HTTP01_CONCURRENCY": "1"}
+
+    def challenges(self, *identifiers: dict[str, str]) -> list[str]:
+        """The http-01 challenges of an order."""
+        order = self.session.post("new-order", {"identifiers": identifiers})
+        found = [self.session.post(url, None).json["challenges"] for url in order.json["authorizations"]]
+        return [each["url"] for types in found for each in types if each["type"] == "http-01"]
+
+    def test_refused_at_once(self) -> None:
+        """Hundreds of addresses that are refused without a look at the network wait, and the turn is not lost."""
+        waiting = threading.Event()
+
+        def slow(peer: socket.socket, right: str) -> None:
+            waiting.wait(4)
+            right_and()(peer, right)
+
+        self.play({"slow": slow, "after": right_and()})
+        first = pending(self.session, f"slow{DOMAIN}")
+        many = [
+            url
+            for third in (1, 2, 3)
+            for url in self.challenges(
+                *({"type": "ip", "value": f"127.0.{third}.{last}"} for last in range(1, 101))
+            )
+        ]
+        for url in (first.challenge, *many):
+            self.session.post(url, {})
+        waiting.set()
+        sql = "SELECT count(*) FROM acme_challenges WHERE status = 'processing'"
+        until("settled", lambda: self.server.rows(sql)[0][0] == 0)
+        self.assertEqual(self.audited().count("acme_challenge_completed"), 301)
+        after = pending(self.session, f"after{DOMAIN}")
+        self.session.post(after.challenge, {})
+        until("ready", lambda: self.session.post(after.order, None).json["status"] == "ready")
+
+    def test_one_account_behind_another(self) -> None:
+        """Who drips on twenty names keeps another account waiting for two of them at most."""
+        drips = for_ever(OK + b"Content-Length: 500\r\n\r\n", b"a", 0.5)
+        attacker = self.session
+        self.session = self.account()
+        self.play({**{f"drips-{number}": drips for number in range(20)}, "honest": right_and()})
+        for number in range(20):
+            attacker.post(pending(attacker, f"drips-{number}{DOMAIN}").challenge, {})
+        honest = pending(self.session, f"honest{DOMAIN}")
+        self.session.post(honest.challenge, {})
+        until("ready", lambda: self.session.post(honest.order, None).json["status"] == "ready", 20)
+        self.server.kill()  # or its end would wait for the drips
+
+
 class LateTests(AttackerTestCase):
     """After the end of an authorization."""
 
