@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -153,19 +154,24 @@ class Challenges:
             key_authorization=protocol.key_authorization(challenge.token, keys.load(account.jwk).thumbprint),
             network=rules.network,
         )
-        evidence = await self._try(account, challenge, attempt)
-        await self._permission.ask(rules, account, authorization.covers, challenge.type, self._trail.now())
-        return evidence
 
-    async def _try(self, account: Account, challenge: Challenge, attempt: Attempt) -> Evidence:
+        async def look() -> Evidence:
+            evidence = await self._once(account, attempt)
+            now = self._trail.now()
+            await self._permission.ask(rules, account, authorization.covers, challenge.type, now)
+            return evidence
+
+        return await self._try(challenge, look)
+
+    async def _try(self, challenge: Challenge, look: Callable[[], Coroutine[Any, Any, Evidence]]) -> Evidence:
         """Validate, and again a little later where that may help; each failure is shown (RFC 8555 section 8.2)."""
         for pause in PAUSES:
             try:
-                return await self._once(account, attempt)
+                return await look()
             except Transient as failure:
                 await self._note(challenge, failure)
             await self._sleep(challenge.id, pause)
-        return await self._once(account, attempt)
+        return await look()
 
     async def _note(self, challenge: Challenge, failure: Problem) -> None:
         """Show the client why the last try failed; if that cannot be written now, the next try matters more."""

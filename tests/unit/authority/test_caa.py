@@ -16,7 +16,9 @@ from certctl.acme.problems import Problem, ProblemType
 from certctl.authority import caa
 from certctl.authority.caa import FRESH, Permission
 from certctl.authority.challenge_rules import ChallengeRules
+from certctl.authority.challenges import PAUSES
 from certctl.validation.addresses import EgressPolicy, Network, Resolvers
+from certctl.validation.attempt import Transient
 from tests.acme_client import make_csr
 from tests.unit.web.bench import NOW, ORIGIN, Bench, BenchCase, Client
 from tests.unit.web.wire import Response
@@ -194,6 +196,16 @@ class ValidationTests(ObeyingCase):
         self.assertEqual(challenge["error"]["type"], "urn:ietf:params:acme:error:caa")
         self.assertEqual(challenge["error"]["detail"], FORBIDDEN.detail)
         self.assertEqual(self.client.see(order.location)["status"], "invalid")
+
+    def test_no_telling_for_the_moment(self) -> None:
+        """A lookup that fails for now is made again like the validation itself, and does not refuse."""
+        self.records.forbid = Transient(ProblemType.DNS, "SERVFAIL")
+        order, challenge = self.respond()
+        self.assertEqual((challenge["status"], challenge["error"]["detail"]), ("processing", "SERVFAIL"))
+        self.records.forbid = None
+        self.bench.pass_by(seconds=PAUSES[0])
+        self.bench.validators.http01.succeed()
+        self.assertEqual(self.client.see(order.location)["status"], "ready")
 
     def test_no_external_url(self) -> None:
         """With no URL to be known by, no accounturi fits: a record that has one forbids, and others do not."""
