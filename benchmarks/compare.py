@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -28,6 +30,8 @@ not counted. With --fresh-names Pebble's orders are pending, and its clients pro
 2.4 often stops answering in the middle of that: such a turn is told and left out.
 """
 
+_PROCESSORS = os.sched_getaffinity(0)  # two at least, to keep server and generator apart
+
 Runs = Mapping[str, Sequence[Figures]]  # by the server's name
 
 
@@ -41,14 +45,33 @@ def parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--servers", nargs="+", choices=("certctl", "pebble"), default=["certctl", "pebble"], help="(both)")
     add("--rounds", type=int, default=3, metavar="N", help="turns that each server gets (3)")
+    add(
+        "--apart",
+        action="store_true",
+        help="give the server the first processor and the generator the others, so that neither empties the "
+        "other's caches",
+    )
     add("--json", type=Path, metavar="FILE", help="also write all figures into this file")
     add_work(parser)
     return parser
 
 
+@contextmanager
+def apart(wanted: bool, *, others: bool = False) -> Iterator[None]:
+    """Keep what is started within to the first processor, or to all others: a process inherits where it may run."""
+    everywhere = os.sched_getaffinity(0)
+    first, *rest = sorted(_PROCESSORS)
+    if wanted:
+        os.sched_setaffinity(0, rest if others else [first])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, everywhere)
+
+
 def measure(server: Server, options: argparse.Namespace) -> Figures:
     """Start a server, put the load on it, and stop it."""
-    with started(server) as target:
+    with apart(options.apart), started(server) as target, apart(options.apart, others=True):
         plan = Plan(
             directory=target.directory,
             ca=target.ca,

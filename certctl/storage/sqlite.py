@@ -222,7 +222,7 @@ class SqliteDatabase(Database):
 
     def _commit(self) -> sqlite3.Error | None:
         try:
-            self._writing.execute("COMMIT")
+            self._writing.commit()
         except sqlite3.Error as error:
             return error
         return None
