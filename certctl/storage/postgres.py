@@ -59,7 +59,10 @@ class PostgresDatabase(Database):
     @classmethod
     async def open(cls, url: str, reactor: Any, connections: int) -> PostgresDatabase:
         """Connect, and bring the schema up to this version; raise Unavailable with why not, or SchemaTooNew."""
-        database = cls(url, reactor, connections)
+        try:
+            database = cls(url, reactor, connections)
+        except psycopg2.Error:  # whose words may have the password in them
+            raise Unavailable("libpq does not understand its URL") from None
         try:
             wire = await database._pool.connect()
             await migrate(wire)

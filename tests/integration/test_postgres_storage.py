@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Coroutine
+from contextlib import closing
 from typing import Any, TypeVar
 
 import psycopg2
 from twisted.trial.unittest import SynchronousTestCase
 
-from certctl.storage.database import Database
+from certctl.acme.identifiers import dns_name
+from certctl.storage import accounts, authorizations, certificates, failures, orders
+from certctl.storage.database import Database, Query
 from certctl.storage.postgres import PostgresDatabase
+from certctl.storage.postgres_sql import command
+from certctl.storage.postgres_wire import hosts
 from tests.integration.postgres import TEMPLATE, Loop, shared
 from tests.unit.storage import contract, contract_objects, contract_orders
 
@@ -70,6 +75,36 @@ class OrderTests(OnPostgres, contract_orders.OrderContract, SynchronousTestCase)
 
 class AuthorizationTests(OnPostgres, contract_orders.AuthorizationContract, SynchronousTestCase):
     pass
+
+
+class PlanTests(OnPostgres, contract.DatabaseCase, SynchronousTestCase):
+    def test_every_read_uses_an_index(self) -> None:
+        """Not even in an empty database is a table read from end to end: such a plan would be kept while it fills."""
+        name = dns_name("a.example")
+        asked: tuple[Query[Any], ...] = (
+            accounts.signer_by_id("x", "y"),
+            accounts.signer_by_thumbprint("x", "y"),
+            orders.by_id("x"),
+            orders.hanging_on("x"),
+            orders.of_account("x", "", 5),
+            orders.expired(contract.NOW, 5),
+            authorizations.by_id("x"),
+            authorizations.by_challenge("x"),
+            authorizations.valid_for("x", contract.NOW),
+            authorizations.reusable("x", [name], contract.NOW),
+            authorizations.methods("x"),
+            authorizations.expired(contract.NOW, 5),
+            certificates.by_id("x"),
+            certificates.by_serial("x"),
+            failures.many("x", [name], 1, contract.NOW),
+        )
+        with closing(psycopg2.connect(**hosts(self.url)[0])) as connection, connection.cursor() as cursor:
+            cursor.execute("SET plan_cache_mode = force_generic_plan")
+            for query in asked:
+                prepared = command(query.sql)
+                cursor.execute(prepared.prepare, ())
+                cursor.execute(f"EXPLAIN {prepared.execute}", query.parameters)
+                self.assertNotIn("Seq Scan", str(cursor.fetchall()), query.sql)
 
 
 class FailureTests(OnPostgres, contract_orders.FailureContract, SynchronousTestCase):

@@ -1,0 +1,117 @@
+"""What a start records, and when it refuses to."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from certctl.acme.objects import AuthMode
+from certctl.authority.trail import Trail
+from certctl.start import StartError, fingerprint, seed
+from certctl.storage import issuers, profiles
+from certctl.storage.database import Query
+from certctl.storage.sqlite import MEMORY, SqliteDatabase
+from tests.unit.storage.contract import NOW
+
+
+class Recorded:
+    """Of an issuer, what a start looks at."""
+
+    id = "iss-internal-ca"
+
+    def __init__(self, key: ec.EllipticCurvePrivateKey, *, day: int = 0, name: str = "CA") -> None:
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        begins = NOW + timedelta(days=day)
+        certificate = (
+            x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+            .not_valid_before(begins)
+            .not_valid_after(begins + timedelta(days=365))
+            .sign(key, hashes.SHA256())
+        )
+        self.chain = (certificate.public_bytes(Encoding.DER),)
+
+
+class IssuerTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.database = SqliteDatabase(MEMORY)
+        self.trail = Trail(self.database, Clock())
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.first = Recorded(self.key)
+        self.start(self.first)
+
+    def start(self, issuer: Any, accepted: str | None = None) -> None:
+        """Start with an issuer."""
+        work = seed(self.database, self.trail, issuer, AuthMode.CHALLENGE, accepted)
+        self.successResultOf(Deferred.fromCoroutine(self.outcome(work)))
+        if self.failure is not None:
+            raise self.failure
+
+    async def outcome(self, work: Any) -> None:
+        """Wait for work, and keep what it raises."""
+        self.failure: StartError | None = None
+        try:
+            await work
+        except StartError as error:
+            self.failure = error
+
+    def recorded(self) -> bytes | None:
+        """The certificate in the database."""
+        found: bytes | None = self.successResultOf(
+            Deferred.fromCoroutine(self.database.read(issuers.certificate_of("iss-internal-ca")))
+        )
+        return found
+
+    def events(self) -> list[str]:
+        """The actions of the trail, in order."""
+        query = Query(
+            "SELECT action FROM audit_events ORDER BY id", (), lambda rows: [row[0] for row in rows]
+        )
+        found: list[str] = self.successResultOf(Deferred.fromCoroutine(self.database.read(query)))
+        return found
+
+    def test_first_start(self) -> None:
+        """The first start records the issuer and makes a profile; the next finds both."""
+        for _ in range(2):
+            self.assertEqual(self.recorded(), self.first.chain[0])
+            self.assertEqual(self.events(), ["issuer_recorded", "profile_created"])
+            self.start(self.first)
+        (profile,) = self.successResultOf(Deferred.fromCoroutine(self.database.read(profiles.everyone())))
+        self.assertEqual((profile.id, profile.acme_auth_mode), ("prof-default", AuthMode.CHALLENGE))
+
+    def test_another_key(self) -> None:
+        """Another CA is refused, with a sentence that tells both and the remedy; nothing changes."""
+        for other in (
+            Recorded(ec.generate_private_key(ec.SECP256R1())),
+            Recorded(self.key, name="Other", day=1),
+        ):
+            error = str(self.assertRaises(StartError, self.start, other))
+            own, known = fingerprint(other.chain[0]), fingerprint(self.first.chain[0])
+            for part in (own, known, "copy the CA's files", f"CERTCTL_CA_ACCEPT to {own}"):
+                self.assertIn(part, error)
+            self.assertRaises(StartError, self.start, other, known)
+            self.assertEqual(self.recorded(), self.first.chain[0])
+
+    def test_accepted(self) -> None:
+        """The certificate that the operator names takes the place of the recorded one, which is then refused."""
+        other = Recorded(ec.generate_private_key(ec.SECP256R1()))
+        self.start(other, fingerprint(other.chain[0]))
+        self.assertEqual(self.recorded(), other.chain[0])
+        self.assertRaises(StartError, self.start, self.first, fingerprint(other.chain[0]))
+        self.assertEqual(self.events().count("issuer_recorded"), 2)
+
+    def test_renewed(self) -> None:
+        """A later certificate of the same name and key takes the place by itself, and an earlier one does not."""
+        renewed = Recorded(self.key, day=30)
+        self.start(renewed)
+        self.assertEqual(self.recorded(), renewed.chain[0])
+        self.start(self.first)
+        self.assertEqual(self.recorded(), renewed.chain[0])
