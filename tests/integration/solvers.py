@@ -210,9 +210,7 @@ class UacmeDns(UacmeHttp):
 class UacmeTls(UacmeHttp):
     """Takes on tls-alpn-01 with the responder that comes with it."""
 
-    @property
-    def socket(self) -> Path:
-        return self.home / "ualpn.sock"
+    socket: Path
 
     def solve(self) -> str:
         tell = f'[ "$(echo "$said" | ualpn --sock="{self.socket}")" = OK ]'
@@ -221,7 +219,15 @@ class UacmeTls(UacmeHttp):
 
     def issue(self, names: list[str], key: str = "") -> Issued:
         log = self.home / "ualpn.log"
-        command = (
+        # Not below the checkout: a socket's path has 107 characters at most (unix(7)).
+        with TemporaryDirectory(prefix="ualpn-") as folder:
+            self.socket = Path(folder) / "ualpn.sock"
+            with running(self._command(), self.home, log):
+                wait_for("socket", self.socket.exists, log)
+                return super().issue(names)
+
+    def _command(self) -> Sequence[str]:
+        return (
             "ualpn",
             f"--bind={HOST}@{self.server.tls_port}",
             f"--connect={HOST}@9",  # where what is no challenge would go
@@ -229,9 +235,6 @@ class UacmeTls(UacmeHttp):
             f"--pidfile={self.home / 'ualpn.pid'}",
             "--num-workers=1",
         )
-        with running(command, self.home, log):
-            wait_for("socket", self.socket.exists, log)
-            return super().issue(names)
 
 
 class CaddyHttp(Solving):
