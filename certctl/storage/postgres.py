@@ -110,7 +110,7 @@ class PostgresDatabase(Database):
                 return
             except psycopg2.Error as error:
                 if error.pgcode == CONFLICT:
-                    raise Conflict(f"{error.diag.message_primary}: {statements[0].sql[:60]}") from None
+                    raise Conflict(error.diag.message_primary) from None
                 if error.pgcode not in _DEADLOCKS:
                     raise
                 if attempt == ATTEMPTS:

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import closing
 from functools import cache
 from pathlib import Path
@@ -67,7 +67,8 @@ def _user() -> pwd.struct_passwd:
 class PostgresServer:
     """A server on a socket and a loopback port of its own, with fsync on; it can be stopped, killed and restarted."""
 
-    def __init__(self) -> None:
+    def __init__(self, primary: PostgresServer | None = None) -> None:
+        """With a primary, a standby of it."""
         self._programs = programs()
         self.directory = Path(tempfile.mkdtemp(prefix="certctl-postgres-"))
         self.port = free_port()
@@ -75,9 +76,13 @@ class PostgresServer:
         self._process: subprocess.Popen[bytes] | None = None
         if not os.geteuid():
             os.chown(self.directory, _user().pw_uid, _user().pw_gid)
-        initdb = (self._programs / "initdb", "-D", self._data, "-U", ADMIN, "-A", "trust", "-E", "UTF8")
+        make: Sequence[str | Path]
+        if primary is None:
+            make = ("initdb", "-D", self._data, "-U", ADMIN, "-A", "trust", "-E", "UTF8", "--no-locale")
+        else:
+            make = ("pg_basebackup", "-D", self._data, "-R", "-c", "fast", "-d", primary.url("postgres"))
         subprocess.run(
-            [*_unprivileged(), *initdb, "--no-locale"],
+            [*_unprivileged(), self._programs / make[0], *make[1:]],
             check=True,
             cwd=self.directory,
             stdout=subprocess.DEVNULL,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
 import time
 from collections.abc import Coroutine, Iterator
 from contextlib import closing, contextmanager
@@ -17,7 +19,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from certctl.acme.objects import Status
-from certctl.storage import accounts, authorizations, certificates, orders, profiles
+from certctl.storage import accounts, authorizations, certificates, orders, postgres_pool, profiles
 from certctl.storage.database import (
     Conflict,
     NonceSpent,
@@ -30,6 +32,7 @@ from certctl.storage.migrations import migrations
 from certctl.storage.postgres import PostgresDatabase
 from certctl.storage.postgres_wire import OPTIONS, hosts
 from tests.integration.postgres import Loop, PostgresServer
+from tests.integration.server import HOST
 from tests.integration.test_postgres_storage import OnPostgres
 from tests.unit.storage.contract import ACCOUNT, HOUR, NOW, PROFILE, DatabaseCase, entry
 from tests.unit.storage.contract_objects import CERTIFICATE
@@ -381,6 +384,46 @@ class CrashTests(SynchronousTestCase):
             ),
             [],
         )
+
+    def test_silent_host(self) -> None:
+        """A host that takes connections and says nothing is given up for the next one."""
+        self.patch(postgres_pool, "CONNECT_TIMEOUT", 0.5)
+        with socket.create_server((HOST, 0)) as silent:
+            hosts = f"{HOST}:{silent.getsockname()[1]},{HOST}:{self.server.port}"
+            self.assertEqual(self.numbers(self.open(f"postgresql://postgres@{hosts}/certctl")), [])
+
+    def test_server_that_says_nothing(self) -> None:
+        """A connection on which no answer comes, although the statement's time is over, is given up."""
+        self.patch(postgres_pool, "OVERDUE", 1)
+        database = self.open()
+        ((pid,),) = self.loop.result(database.read(Query("SELECT pg_backend_pid()", (), lambda rows: rows)))
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            self.assertRaises(Unavailable, self.numbers, database)
+            self.assertEqual(self.numbers(database), [])
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    def test_failover(self) -> None:
+        """When the primary is lost and its standby promoted, servers go on there, with a new key for nonces."""
+        standby = PostgresServer(self.server)
+        self.addCleanup(standby.remove)
+        standby.start()
+        database = self.open(f"postgresql://postgres@{HOST}:{self.server.port},{HOST}:{standby.port}/certctl")
+        key = database.nonce_key
+        self.loop.result(database.write(entry("before", n=1)))
+        (sent,) = self.server.sql("SELECT pg_current_wal_lsn()::text")
+        while standby.sql(f"SELECT pg_last_wal_replay_lsn() < '{sent[0]}'") == [(True,)]:
+            time.sleep(0.05)
+        self.server.stop(signal.SIGQUIT)
+        self.loop.turn(0.2)
+        asked = Deferred.fromCoroutine(database.write(entry("meanwhile", n=2)))
+        self.loop.turn(0.5)
+        standby.sql("SELECT pg_promote()")
+        self.assertIsNone(self.loop.result(asked))
+        self.assertEqual(self.numbers(database), [1, 2])
+        self.assertNotEqual(database.nonce_key, key)
+        self.loop.result(database.redeem(bytes(16), nothing(), nothing()))
 
     def test_standby_is_passed_over(self) -> None:
         """A host that is read only is not one to work with."""
