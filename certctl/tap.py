@@ -39,7 +39,7 @@ TLS_CARE = 6 * 3600.0  # seconds between looks at the server's own certificate; 
 BACKLOG = 1024
 # What ends a start with the words of the exception alone.
 EXPECTED = (IssuerError, TlsError, DatabaseInUse, SchemaTooNew, OSError, start.StartError)
-GC_THRESHOLDS = (10_000, 20, 20)  # a request leaves some hundred objects that refer to each other
+GC_THRESHOLDS = (50_000, 50, 100)  # a request leaves some hundred objects that refer to each other
 
 
 class Options(UsageOptions):
