@@ -18,8 +18,17 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from certctl.acme.limits import Limit
 from certctl.acme.objects import Status
-from certctl.storage import accounts, authorizations, certificates, orders, postgres_pool, profiles
+from certctl.storage import (
+    accounts,
+    authorizations,
+    certificates,
+    limits,
+    orders,
+    postgres_pool,
+    profiles,
+)
 from certctl.storage.database import (
     Conflict,
     NonceSpent,
@@ -30,7 +39,7 @@ from certctl.storage.database import (
 )
 from certctl.storage.migrations import migrations
 from certctl.storage.postgres import PostgresDatabase
-from certctl.storage.postgres_wire import OPTIONS, hosts
+from certctl.storage.postgres_wire import OPTIONS, Wire, hosts
 from tests.integration.postgres import Loop, PostgresServer
 from tests.integration.server import HOST
 from tests.integration.test_postgres_storage import OnPostgres
@@ -107,6 +116,43 @@ class ConcurrencyTests(FleetCase):
         ]
         outcomes = self.together(*(processes[n % 2].write(each) for n, each in enumerate(made)))
         self.assertEqual((outcomes.count(None), outcomes.count(Conflict)), (1, 5), outcomes)
+
+    def test_one_budget(self) -> None:
+        """A limit that two processes spend from at once is spent as often as it says, and wins back with time."""
+        processes, limit = [self.database, self.another()], Limit(5)
+        spending = [
+            processes[n % 2].write(entry("spent"), limits.spend("orders:x", limit, NOW)) for n in range(20)
+        ]
+        outcomes = self.together(*spending)
+        self.assertEqual((outcomes.count(None), outcomes.count(Conflict)), (5, 15), outcomes)
+        self.assertEqual(self.count("audit_events"), 5)
+        self.assertEqual(self.read(limits.empty_at("orders:x")), NOW.replace(microsecond=123000) + HOUR)
+        self.write(limits.spend("orders:x", limit, NOW + limit.interval))
+        self.assertFalse(self.read(limits.any_empty(NOW)))
+        self.write(limits.forget_empty(NOW + 9 * HOUR))
+        self.assertIsNone(self.read(limits.empty_at("orders:x")))
+
+    def test_one_round_trip(self) -> None:
+        """Each call sends one text, whatever it is made of, the first time included."""
+        sent: list[str] = []
+        query = Wire.query
+
+        async def counted(wire: Wire, text: str, parameters: Any = ()) -> Any:
+            sent.append(text)
+            return await query(wire, text, parameters)
+
+        self.patch(Wire, "query", counted)
+        held = authorization(status=Status.VALID)
+        created = [*authorizations.insert(held), *orders.insert(order(held, status=Status.READY)), entry("x")]
+        calls: list[Coroutine[Any, Any, Any]] = [
+            self.database.write(*created),
+            self.database.redeem(bytes(16), profiles.by_id(PROFILE.id), orders.by_id("acme-ord-1")),
+            self.database.read(accounts.by_id(PROFILE.id, ACCOUNT.id)),
+            self.database.forget_nonces(bytes(16)),
+        ]
+        for number, call in enumerate(calls, start=1):
+            self.result(call)
+            self.assertEqual(len(sent), number, sent)
 
     def test_deadlock_is_undone_and_made_again(self) -> None:
         """Changes that wait for each other are both made in the end."""
