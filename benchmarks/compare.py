@@ -16,7 +16,17 @@ import attrs
 
 from benchmarks.load import add_work, load_of
 from benchmarks.report import Figures, figures, machine
-from benchmarks.servers import Certctl, Pebble, Server, ServerFailed, started
+from benchmarks.responder import Answers
+from benchmarks.servers import (
+    PEBBLE_HTTP_PORT,
+    Certctl,
+    Pebble,
+    Server,
+    ServerFailed,
+    challenging,
+    free_port,
+    started,
+)
 from benchmarks.workers import LoadFailed, Plan, run
 
 DESCRIPTION = """\
@@ -45,6 +55,12 @@ def parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--servers", nargs="+", choices=("certctl", "pebble"), default=["certctl", "pebble"], help="(both)")
     add("--rounds", type=int, default=3, metavar="N", help="turns that each server gets (3)")
+    add(
+        "--http-01",
+        dest="http01",
+        action="store_true",
+        help="fresh names each time, each proved by http-01",
+    )
     add(
         "--apart",
         action="store_true",
@@ -77,6 +93,9 @@ def measure(server: Server, options: argparse.Namespace) -> Figures:
             ca=target.ca,
             root=target.root,
             pids=(target.pid,),
+            answers=Answers(http_port=PEBBLE_HTTP_PORT, dns_port=options.dns_port)
+            if options.http01
+            else None,
             **load_of(options),
         )
         return figures(plan, run(plan))
@@ -149,7 +168,12 @@ def document(runs: Runs, options: argparse.Namespace) -> dict[str, Any]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status, 1 if any turn failed."""
     options = parser().parse_args(arguments)
-    known: dict[str, Server] = {"certctl": Certctl(), "pebble": Pebble(reuses=not options.fresh_names)}
+    options.fresh_names = options.fresh_names or options.http01
+    options.dns_port = free_port() if options.http01 else 0
+    known: dict[str, Server] = {
+        "certctl": Certctl(settings=challenging(options.dns_port) if options.http01 else {}),
+        "pebble": Pebble(reuses=not options.fresh_names, dns_port=options.dns_port),
+    }
     runs = compare([known[name] for name in options.servers], options)
     if any(runs.values()):
         print("\n".join(table(runs)))

@@ -130,6 +130,16 @@ class Certctl:
             yield Running(pid=pid, directory=directory, ca=root, root=root)
 
 
+def challenging(dns_port: int) -> dict[str, str]:
+    """The settings of a certctl that has each name proved on this machine, with names looked up at ``dns_port``."""
+    return {
+        "CERTCTL_ACME_SERVER_DEFAULT_AUTH_MODE": "challenge",
+        "CERTCTL_ACME_SERVER_HTTP01_PORT": str(PEBBLE_HTTP_PORT),
+        "CERTCTL_ACME_SERVER_DNS01_RESOLVER": f"{LOOPBACK}:{dns_port}",
+        "CERTCTL_ACME_SERVER_EGRESS_ALLOW": f"{LOOPBACK}/32",
+    }
+
+
 @attrs.frozen(kw_only=True)
 class Pebble:
     """Pebble, the ACME test server of Let's Encrypt: all of its state is in memory."""
