@@ -86,6 +86,7 @@ def assemble(
         network=network,
         permission=permission,
         authorization_ttl=settings.acme_server_authz_ttl,
+        hold=settings.acme_server_poll_hold,
     )
     metrics, health = Metrics(background), Health(database, trail, issuers)
     origin = Origin(settings.server_external_url or "", answers_to)

@@ -165,6 +165,11 @@ class Settings:
     acme_server_max_identifiers: int = ACME.setting(
         CONCURRENCY, 100, "The most names and addresses that one order may have."
     )
+    acme_server_poll_hold: timedelta = ACME.setting(
+        duration(timedelta(0), MINUTE),
+        timedelta(seconds=1),
+        "How long the answer to who asks for an authorization waits for the end of its validation. 0s: not at all.",
+    )
     acme_server_pause_after_failures: int = ACME.setting(
         COUNT,
         20,

@@ -51,6 +51,7 @@ class Challenges:
         network: Network,
         permission: Permission,
         authorization_ttl: timedelta,
+        hold: timedelta,
     ) -> None:
         self._database = database
         self._trail = trail
@@ -64,6 +65,8 @@ class Challenges:
         self._authorization_ttl = authorization_ttl
         self._validating: set[str] = set()  # challenges, by id
         self._sleeping: dict[str, Deferred[None]] = {}  # before another try, by the challenge's id
+        self._hold = hold.total_seconds()
+        self._asking: dict[str, list[Deferred[None]]] = {}  # who waits for an end, by the authorization's id
 
     async def respond(
         self, profile: Profile, account: Account, authorization: Authorization, challenge_id: str
@@ -104,6 +107,25 @@ class Challenges:
             challenges=tuple(begun if each.id == begun.id else each for each in authorization.challenges),
         )
 
+    async def settled(self, authorization: Authorization) -> Authorization:
+        """Return the authorization once a validation of this server has ended, or as it is when that takes long.
+
+        A client that asks meanwhile is told the end at once, instead of asking again and again (RFC 8555 section
+        7.5.1 leaves it to the server when to answer).
+        """
+        if not self._hold or all(each.id not in self._validating for each in authorization.challenges):
+            return authorization
+        waiting: Deferred[None] = Deferred()
+        asking = self._asking.setdefault(authorization.id, [])
+        asking.append(waiting)
+        timer = self._reactor.callLater(self._hold, waiting.callback, None)
+        await waiting
+        if timer.active():
+            timer.cancel()
+        else:
+            asking.remove(waiting)
+        return await self._database.read(authorizations.by_id(authorization.id)) or authorization
+
     async def resume(self, silence: timedelta) -> int:
         """Validate again what has been processing for so long without news: a stop, or a fault, left it behind.
 
@@ -141,6 +163,8 @@ class Challenges:
             await self._settle(authorization, challenge, verdict)
         finally:  # what could not be written is found by ``resume``
             self._validating.discard(challenge.id)
+            for waiting in self._asking.pop(authorization.id, ()):
+                waiting.callback(None)
 
     async def _judge(
         self, profile: Profile, account: Account, authorization: Authorization, challenge: Challenge

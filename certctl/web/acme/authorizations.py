@@ -65,6 +65,8 @@ async def authorization(call: Call[Authorization]) -> Answer:
         if call.payload.get("status") != Status.DEACTIVATED:
             raise malformed('an authorization is changed by {"status": "deactivated"} alone')
         found = await call.authority.authorizations.deactivate(call.signer, call.found)
+    elif _processing(found.challenges):
+        found = await call.authority.challenges.settled(found)
     return document(authorization_document(found, call.urls), headers=_retry_after(found.challenges))
 
 
@@ -76,14 +78,20 @@ async def challenge(call: Call[Authorization]) -> Answer:
         found = await call.authority.challenges.respond(
             call.profile, call.signer, found, call.arguments["id"]
         )
+    elif _processing(found.challenges):
+        found = await call.authority.challenges.settled(found)
     shown = next(each for each in found.challenges if each.id == call.arguments["id"])
     up = f'<{call.urls.to("authorization", found.id)}>;rel="up"'
     return document(challenge_document(shown, call.urls), links=[up], headers=_retry_after([shown]))
 
 
+def _processing(challenges: Sequence[Challenge]) -> Sequence[Challenge]:
+    return [each for each in challenges if each.status is Status.PROCESSING]
+
+
 def _retry_after(challenges: Sequence[Challenge]) -> Mapping[str, str]:
     """When to ask again: soon while the first try is under way, after the next one later (RFC 8555 section 8.2)."""
-    processing = [each for each in challenges if each.status is Status.PROCESSING]
+    processing = _processing(challenges)
     if not processing:
         return {}
     return {"Retry-After": POLL_AFTER if processing[0].error is None else RETRIED_AFTER}

@@ -131,6 +131,7 @@ class Bench:
         self.database = database or SqliteDatabase(MEMORY)
         self.validators = Validators()
         environment = {"CERTCTL_ACME_SERVER_ENABLED": "true", "CERTCTL_STATE_DIR": os.devnull}
+        environment |= {"CERTCTL_ACME_SERVER_POLL_HOLD": "0s"}
         environment |= {f"CERTCTL_ACME_SERVER_RATE_LIMIT_{name}": "0" for name in RATE_LIMITS}
         environment |= {f"CERTCTL_{name.upper()}": value for name, value in (settings or {}).items()}
         self.settings = Settings.load(environment)

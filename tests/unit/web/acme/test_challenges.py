@@ -11,7 +11,8 @@ from certctl.acme.problems import Problem, ProblemType
 from certctl.authority.challenges import PAUSES, SILENCE
 from certctl.validation.attempt import Transient
 from tests.acme_client import make_csr
-from tests.unit.web.bench import Bench, BenchCase, Client
+from tests.unit.web.bench import JOSE, Bench, BenchCase, Client
+from tests.unit.web.wire import Exchange
 
 WRONG = Problem(ProblemType.INCORRECT_RESPONSE, "the body is another")
 REFUSED = Transient(ProblemType.CONNECTION, "connection refused")
@@ -303,6 +304,46 @@ class LimitTests(BenchCase):
         bench.pass_by(seconds=PAUSES[0])
         http01.succeed()
         self.assertEqual(bench.rows("SELECT DISTINCT status FROM acme_orders"), [("ready",)])
+
+
+class HoldTests(BenchCase):
+    """Who asks for an authorization while it is validated is told the end at once, or after a while what is so."""
+
+    def setUp(self) -> None:
+        self.bench = self.served(acme_server_default_auth_mode="challenge", acme_server_poll_hold="2s")
+        self.client: Client = self.bench.account()
+        self.authorization = self.client.order("www.example.org").json["authorizations"][0]
+        self.challenge = self.client.challenges(self.authorization)["http-01"]
+        self.client.respond(self.challenge)
+
+    def ask(self, url: str) -> Exchange:
+        """Send a POST-as-GET, and do not wait for its answer."""
+        return self.bench.begin("POST", url, self.client.signed(url, None), JOSE)
+
+    def test_told_at_the_end(self) -> None:
+        """The answers to who asked, by authorization or challenge, come when the validation has ended."""
+        asked = [self.ask(url) for url in (self.authorization, self.authorization, self.challenge["url"])]
+        self.assertEqual([each.answered for each in asked], [False] * 3)
+        self.bench.validators.http01.succeed()
+        self.assertEqual([each.response.json["status"] for each in asked], ["valid"] * 3)
+        self.bench.pass_by(seconds=3)  # nothing is told twice
+        self.assertEqual([each.response.json["status"] for each in asked], ["valid"] * 3)
+
+    def test_told_after_a_while(self) -> None:
+        """A validation that takes long is shown as it is: processing, with Retry-After."""
+        asked = self.ask(self.challenge["url"])
+        self.bench.pass_by(seconds=2)
+        self.assertEqual(asked.response.json["status"], "processing")
+        self.assertTrue(asked.response.one("Retry-After").isdigit())
+        self.bench.validators.http01.succeed()
+        self.assertEqual(self.client.see(self.authorization)["status"], "valid")
+
+    def test_nothing_to_wait_for(self) -> None:
+        """What is pending, and what is settled, is told at once."""
+        other = self.client.order("other.example.org").json["authorizations"][0]
+        self.assertEqual(self.client.see(other)["status"], "pending")
+        self.bench.validators.http01.fail(WRONG)
+        self.assertEqual(self.client.see(self.authorization)["status"], "invalid")
 
 
 class ResumeTests(BenchCase):
