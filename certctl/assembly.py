@@ -71,28 +71,23 @@ def assemble(
 ) -> Parts:
     """Join a server from its parts. ``validating`` takes the place of the validators that dial out."""
     trail, background = Trail(database, reactor), Background()
-    network = _network(settings)
-    permission = Permission(caa(reactor), settings.acme_server_caa_identities, _account_url(settings))
     nonces = NonceMint(lambda: database.nonce_key, settings.acme_server_nonce_ttl)
-    limits = Limits(database, _rates(settings))
-    challenges = Challenges(
-        database,
-        trail,
-        limits,
-        background,
-        reactor,
-        validators=validating if validating is not None else _validators(settings, reactor),
-        concurrency=_concurrency(settings),
-        network=network,
-        permission=permission,
-        authorization_ttl=settings.acme_server_authz_ttl,
-        hold=settings.acme_server_poll_hold,
+    ground = _Ground(
+        settings=settings,
+        database=database,
+        issuers=issuers,
+        reactor=reactor,
+        trail=trail,
+        background=background,
+        limits=Limits(database, _rates(settings)),
+        network=_network(settings),
+        permission=Permission(caa(reactor), settings.acme_server_caa_identities, _account_url(settings)),
     )
+    challenges = _challenges(ground, validating)
     metrics, health = Metrics(background), Health(database, trail, issuers)
     origin = Origin(settings.server_external_url or "", answers_to)
-    authority = _authority(settings, database, trail, limits, challenges, issuers, network, permission)
     dispatch = Dispatch(
-        admission=Admission(authority, database, nonces, reactor.seconds),
+        admission=Admission(_authority(ground, challenges), database, nonces, reactor.seconds),
         nonces=nonces,
         origin=origin,
         background=background,
@@ -114,21 +109,45 @@ def assemble(
     )
 
 
-def _authority(
-    settings: Settings,
-    database: Database,
-    trail: Trail,
-    limits: Limits,
-    challenges: Challenges,
-    issuers: Mapping[str, Issuer],
-    network: Network,
-    permission: Permission,
-) -> Authority:
+@attrs.frozen(kw_only=True)
+class _Ground:
+    """What the use cases stand on."""
+
+    settings: Settings
+    database: Database
+    issuers: Mapping[str, Issuer]
+    reactor: Any
+    trail: Trail
+    background: Background
+    limits: Limits
+    network: Network
+    permission: Permission
+
+
+def _challenges(ground: _Ground, validating: Mapping[ChallengeType, Validator] | None) -> Challenges:
+    settings = ground.settings
+    return Challenges(
+        ground.database,
+        ground.trail,
+        ground.limits,
+        ground.background,
+        ground.reactor,
+        validators=_validators(settings, ground.reactor) if validating is None else validating,
+        concurrency=_concurrency(settings),
+        network=ground.network,
+        permission=ground.permission,
+        authorization_ttl=settings.acme_server_authz_ttl,
+        hold=settings.acme_server_poll_hold,
+    )
+
+
+def _authority(ground: _Ground, challenges: Challenges) -> Authority:
+    settings, database, trail, limits = ground.settings, ground.database, ground.trail, ground.limits
     terms, binding_required = settings.acme_server_tos_url or "", settings.acme_server_eab_required
     authorizations = Authorizations(
         database,
         trail,
-        network,
+        ground.network,
         ttl=settings.acme_server_authz_ttl,
         pause_after=settings.acme_server_pause_after_failures,
     )
@@ -146,14 +165,14 @@ def _authority(
         orders=Orders(
             database,
             trail,
-            issuers,
+            ground.issuers,
             authorizations,
             limits,
             ttl=settings.acme_server_order_ttl,
             max_identifiers=settings.acme_server_max_identifiers,
         ),
         challenges=challenges,
-        issuance=Issuance(database, trail, issuers, network, permission),
+        issuance=Issuance(database, trail, ground.issuers, ground.network, ground.permission),
         revocation=Revocation(database, trail),
     )
 
