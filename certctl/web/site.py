@@ -119,6 +119,12 @@ class BoundedChannel(http.HTTPChannel):
     requestFactory = BoundedRequest
     site: BoundedSite
     _host: Any = None
+    closing = False
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take what arrives, but for what comes after we began to close: its answer could not be sent any more."""
+        if not self.closing:
+            super().dataReceived(data)
 
     def connectionMade(self) -> None:
         """Count the connection as open."""
@@ -166,6 +172,7 @@ class BoundedSite(Site):
     async def close(self) -> None:
         """Close all connections, once what was written to them is sent, or after some seconds."""
         for channel in list(self.channels):
+            channel.closing = True
             channel.loseConnection()
         for _ in range(CLOSING * 20):
             if not self.channels:

@@ -133,7 +133,7 @@ class ChangeContract(DatabaseCase):
 
     def test_conflict_undoes_no_other_change(self) -> None:
         """Changes that are made at the same time do not share a fate."""
-        outcomes: list[object] = []
+        outcomes: dict[int, object] = {}  # by the change's number, for they may end in any order
         changes = [
             Deferred.fromCoroutine(self.database.write(entry(name), *extra))
             for name, extra in (
@@ -144,12 +144,12 @@ class ChangeContract(DatabaseCase):
                 ("five", ()),
             )
         ]
-        for change in changes:
-            _ = change.addBoth(outcomes.append)
+        for number, change in enumerate(changes):
+            _ = change.addBoth(lambda outcome, number: outcomes.update({number: outcome}), number)
         self.result(_all(changes))
         made = self.rows("SELECT action FROM audit_events")
         self.assertCountEqual(made, [("one",), ("three",), ("five",)])
-        refused = [getattr(each, "type", None) for each in outcomes]
+        refused = [getattr(outcomes[number], "type", None) for number in range(5)]
         self.assertEqual(refused, [None, Conflict, None, Conflict, None])
 
     def test_broken_rule_undoes_the_whole_change(self) -> None:

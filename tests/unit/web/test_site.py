@@ -62,6 +62,14 @@ class WallTests(BenchCase):
         self.assertFalse(exchange.connected)
         self.assertEqual(len(self.bench.site.channels), 0)
 
+    def test_too_late(self) -> None:
+        """A request that comes when the connection is being closed is not begun: nobody could be told of its end."""
+        exchange = self.bench.begin("GET", DIRECTORY)
+        (channel,) = self.bench.site.channels
+        channel.closing = True
+        exchange.send(f"GET {DIRECTORY} HTTP/1.1\r\nHost: acme.example\r\n\r\n".encode())
+        self.assertEqual(exchange.response.status, 200)  # and nothing after it
+
     def test_what_is_not_there(self) -> None:
         """Outside ACME a path that is not there is a problem too, without a nonce."""
         for path in ("/", "/acme", "/api/profiles", "/health/x", "/favicon.ico", "/..", "/%2e%2e/etc/passwd"):
