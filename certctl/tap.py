@@ -73,7 +73,7 @@ class Daemon(Service):
         self._reactor: Any = reactor
         self._settings = settings
         self._tls = ServerContext()
-        self._sweeping = LoopingCall(lambda: Deferred.fromCoroutine(self._sweep()))
+        self._sweeping = LoopingCall(lambda: self._parts.background.run(self._sweep()))
         self._caring = LoopingCall(self._look_after_tls)
         self._socket: socket.socket | None = None
         self._port: IListeningPort | None = None
@@ -221,7 +221,9 @@ class Daemon(Service):
         try:
             self._parts.metrics.swept.inc(await self._parts.sweeper.sweep())
             await self._parts.challenges.resume(SILENCE)
-        except Exception:  # the next sweep tries again
+        except Unavailable as error:  # the next sweep tries again
+            self._log.warn("the sweeper was interrupted", why=str(error))
+        except Exception:
             self._log.failure("the sweeper failed")
 
     def _look_after_tls(self) -> None:
