@@ -9,6 +9,9 @@ ACCOUNT = "acme-acc"
 ORDER = "acme-ord"
 AUTHORIZATION = "acme-authz"
 CHALLENGE = "acme-chall"
+PROFILE = "prof"
+EAB_KEY = "eab"
+API_KEY = "key"
 CERTIFICATE = "cv"  # a certificate version
 
 

@@ -52,6 +52,9 @@ class Account:
     status: Status = Status.VALID
     terms_agreed: bool = False
     created_at: datetime
+    eab_key_id: str | None = None  # of the external account binding (RFC 8555 section 7.3.4)
+    policy: Mapping[str, Any] = attrs.field(factory=dict)  # narrows the profile's for this account
+    paused_at: datetime | None = None  # since when an operator lets it have no more orders
 
 
 @attrs.frozen(kw_only=True)
@@ -128,6 +131,9 @@ class Profile:
     acme_auth_mode: AuthMode = AuthMode.TRUST_AUTHENTICATED
     max_ttl_seconds: int
     policy: Mapping[str, Any] = attrs.field(factory=dict)
+    description: str = ""
+    version: int = 1  # counts its changes
+    archived_at: datetime | None = None
 
 
 @attrs.frozen(kw_only=True)

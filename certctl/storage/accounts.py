@@ -6,13 +6,25 @@ from datetime import datetime
 
 from certctl.acme.objects import Account, Profile, Status
 from certctl.storage import profiles
-from certctl.storage.database import Json, Query, Row, Statement, first
+from certctl.storage.database import Json, Query, Row, Statement, first, placeholders
 
-_COLUMNS = "id, profile_id, thumbprint, jwk, contact, status, terms_agreed, created_at"
+_COLUMNS = "id, profile_id, thumbprint, jwk, contact, status, terms_agreed, created_at, eab_key_id, policy, paused_at"
 
 
 def _account(row: Row) -> Account:
-    id, profile_id, thumbprint, jwk, contact, status, terms_agreed, created_at = row
+    (
+        id,
+        profile_id,
+        thumbprint,
+        jwk,
+        contact,
+        status,
+        terms_agreed,
+        created_at,
+        eab_key_id,
+        policy,
+        paused_at,
+    ) = row
     return Account(
         id=id,
         profile_id=profile_id,
@@ -22,6 +34,9 @@ def _account(row: Row) -> Account:
         status=Status(status),
         terms_agreed=terms_agreed,
         created_at=created_at,
+        eab_key_id=eab_key_id,
+        policy=policy,
+        paused_at=paused_at,
     )
 
 
@@ -71,7 +86,7 @@ def by_thumbprint(profile_id: str, thumbprint: str) -> Query[Account | None]:
 def insert(account: Account) -> Statement:
     """Add an account; touches no row if its key is taken."""
     return Statement(
-        f"INSERT INTO acme_accounts ({_COLUMNS}, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        f"INSERT INTO acme_accounts ({_COLUMNS}, updated_at) VALUES ({placeholders(12)}) ON CONFLICT DO NOTHING",
         (
             account.id,
             account.profile_id,
@@ -81,6 +96,9 @@ def insert(account: Account) -> Statement:
             account.status.value,
             account.terms_agreed,
             account.created_at,
+            account.eab_key_id,
+            Json(account.policy),
+            account.paused_at,
             account.created_at,
         ),
         rows=1,

@@ -7,7 +7,9 @@ from datetime import datetime
 from certctl.acme.objects import AuthMode, Profile
 from certctl.storage.database import Json, Query, Row, Statement, every, first
 
-_COLUMNS = "id, name, issuer_id, enabled, acme_auth_mode, max_ttl_seconds, policy"
+_COLUMNS = (
+    "id, name, issuer_id, enabled, acme_auth_mode, max_ttl_seconds, policy, description, version, archived_at"
+)
 _NAMES = _COLUMNS.split(", ")
 WIDTH = len(_NAMES)
 COLUMNS = ", ".join(f"{{0}}.{name}" for name in _NAMES)  # to be formatted with the table's alias
@@ -15,7 +17,7 @@ COLUMNS = ", ".join(f"{{0}}.{name}" for name in _NAMES)  # to be formatted with 
 
 def read(row: Row) -> Profile:
     """The profile in a row of COLUMNS."""
-    id, name, issuer_id, enabled, mode, max_ttl_seconds, policy = row
+    id, name, issuer_id, enabled, mode, max_ttl_seconds, policy, description, version, archived_at = row
     return Profile(
         id=id,
         name=name,
@@ -24,6 +26,9 @@ def read(row: Row) -> Profile:
         acme_auth_mode=AuthMode(mode),
         max_ttl_seconds=max_ttl_seconds,
         policy=policy,
+        description=description,
+        version=version,
+        archived_at=archived_at,
     )
 
 
@@ -41,7 +46,7 @@ def insert(profile: Profile, now: datetime) -> Statement:
     """Add a profile; touches no row if the id is taken."""
     return Statement(
         f"INSERT INTO certificate_profiles ({_COLUMNS}, created_at, updated_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
         (
             profile.id,
             profile.name,
@@ -50,6 +55,9 @@ def insert(profile: Profile, now: datetime) -> Statement:
             profile.acme_auth_mode.value,
             profile.max_ttl_seconds,
             Json(profile.policy),
+            profile.description,
+            profile.version,
+            profile.archived_at,
             now,
             now,
         ),
