@@ -79,7 +79,7 @@ def assemble(
         reactor=reactor,
         trail=trail,
         background=background,
-        limits=Limits(database, _rates(settings)),
+        limits=Limits(database, trail, _rates(settings)),
         network=_network(settings),
         permission=Permission(caa(reactor), settings.acme_server_caa_identities, _account_url(settings)),
     )

@@ -76,7 +76,7 @@ class Challenges:
         Raises Problem rateLimited if too many wait already.
         """
         challenge, now = _of(authorization, challenge_id), self._trail.now()
-        guards = self._limits.responses(challenge_id)
+        guards = self._limits.responses(account, challenge_id)
         if authorization.status is not Status.PENDING or challenge.status is not Status.PENDING:
             await self._limits.charge(guards, now)
             if (waking := self._sleeping.get(challenge_id)) is not None and not waking.called:

@@ -10,6 +10,7 @@ import attrs
 from certctl.acme.limits import Limit
 from certctl.acme.objects import Account
 from certctl.acme.problems import Problem, ProblemType
+from certctl.authority.trail import Action, Event, Trail, actor_of
 from certctl.storage import limits, orders
 from certctl.storage.database import Conflict, Database, Statement
 
@@ -24,6 +25,7 @@ class Guard:
     bucket: str
     limit: Limit
     words: str
+    account: Account
 
 
 @attrs.frozen(kw_only=True)
@@ -39,23 +41,25 @@ class Rates:
 class Limits:
     """Makes the statements that guard a change, and finds out which of them refused it."""
 
-    def __init__(self, database: Database, rates: Rates) -> None:
+    def __init__(self, database: Database, trail: Trail, rates: Rates) -> None:
         self._database = database
+        self._trail = trail
         self.rates = rates
 
     def orders(self, account: Account) -> list[Guard]:
         """What guards a new order."""
-        return _guards(f"orders:{account.id}", self.rates.orders_per_hour, "orders of an account in an hour")
+        words = "orders of an account in an hour"
+        return _guards(f"orders:{account.id}", self.rates.orders_per_hour, words, account)
 
     def key_changes(self, account: Account) -> list[Guard]:
         """What guards a key change."""
         words = "key changes of an account in an hour"
-        return _guards(f"key-changes:{account.id}", self.rates.key_changes_per_hour, words)
+        return _guards(f"key-changes:{account.id}", self.rates.key_changes_per_hour, words, account)
 
-    def responses(self, challenge_id: str) -> list[Guard]:
+    def responses(self, account: Account, challenge_id: str) -> list[Guard]:
         """What guards a response to a challenge."""
         words = "responses to a challenge in an hour"
-        return _guards(f"responses:{challenge_id}", self.rates.responses_per_hour, words)
+        return _guards(f"responses:{challenge_id}", self.rates.responses_per_hour, words, account)
 
     def spend(self, guards: list[Guard], now: datetime) -> list[Statement]:
         """Spend what a change costs, in its own transaction: what is refused costs nothing."""
@@ -75,19 +79,29 @@ class Limits:
         for guard in guards:
             empty_at = await self._database.read(limits.empty_at(guard.bucket))
             if empty_at is not None and (wait := guard.limit.wait(empty_at, now)) > timedelta(0):
-                raise _limited(guard.limit.count, guard.words, wait)
+                raise await self._refused(guard.account, guard.limit.count, guard.words, wait)
 
     async def explain_open_orders(self, account: Account, now: datetime) -> None:
         """Raise Problem rateLimited if the account has as many open orders as it may; return if it has not."""
         most = self.rates.open_orders
         if most and await self._database.read(orders.open_of_account(account.id, now)) >= most:
-            raise _limited(most, "unfinished orders of an account at once", SOON)
+            raise await self._refused(account, most, "unfinished orders of an account at once", SOON)
+
+    async def _refused(self, account: Account, count: int, words: str, wait: timedelta) -> Problem:
+        """Record that an account was refused, and return what it is told."""
+        wait += wait * JITTER * random.random()
+        problem = Problem(ProblemType.RATE_LIMITED, f"the limit is {count} {words}", retry_after=wait)
+        await self._trail.refuse(
+            Event(
+                actor=actor_of(account),
+                action=Action.RATE_LIMITED,
+                resource_type="acme_account",
+                resource_id=account.id,
+                details={"profile": account.profile_id, "limit": count, "of": words},
+            )
+        )
+        return problem
 
 
-def _guards(bucket: str, count: int, words: str) -> list[Guard]:
-    return [Guard(bucket, Limit(count), words)] if count else []
-
-
-def _limited(count: int, words: str, wait: timedelta) -> Problem:
-    wait += wait * JITTER * random.random()
-    return Problem(ProblemType.RATE_LIMITED, f"the limit is {count} {words}", retry_after=wait)
+def _guards(bucket: str, count: int, words: str, account: Account) -> list[Guard]:
+    return [Guard(bucket, Limit(count), words, account)] if count else []

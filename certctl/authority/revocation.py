@@ -12,7 +12,7 @@ from certctl.acme.encoding import from_base64url
 from certctl.acme.keys import PublicKey
 from certctl.acme.objects import Account, Certificate, Profile
 from certctl.acme.problems import Problem, ProblemType, malformed
-from certctl.authority.trail import Action, Event, Trail, actor_of
+from certctl.authority.trail import Action, Event, Trail, actor_of, stranger_to
 from certctl.storage import authorizations, certificates
 from certctl.storage.database import Conflict, Database
 
@@ -45,7 +45,7 @@ class Revocation:
         """
         reason = _reason(payload)
         certificate = await self._find(profile, payload)
-        actor = await self._judge(account, key, certificate)
+        actor = await self._judge_recording(account, key, certificate)
         now = self._trail.now()
         event = Event(
             actor=actor,
@@ -72,6 +72,24 @@ class Revocation:
             if certificate.der == der and certificate.profile_id == profile.id:
                 return certificate
         raise Problem(ProblemType.MALFORMED, "this profile has not issued that certificate", status=404)
+
+    async def _judge_recording(
+        self, account: Account | None, key: PublicKey, certificate: Certificate
+    ) -> str:
+        """Do as ``_judge``, and record who tried to revoke what is not theirs."""
+        try:
+            return await self._judge(account, key, certificate)
+        except Problem as problem:
+            await self._trail.refuse(
+                Event(
+                    actor=stranger_to(certificate.profile_id) if account is None else actor_of(account),
+                    action=Action.CERTIFICATE_REVOCATION_REFUSED,
+                    resource_type="certificate",
+                    resource_id=certificate.id,
+                    details={"serial": certificate.serial, "why": problem.detail},
+                )
+            )
+            raise
 
     async def _judge(self, account: Account | None, key: PublicKey, certificate: Certificate) -> str:
         """Return the actor that the trail names; raise Problem if the signer may not revoke."""

@@ -11,6 +11,7 @@ import attrs
 from twisted.logger import Logger
 
 from certctl.acme.objects import Account
+from certctl.authority.refusals import Seldom
 from certctl.storage import audit
 from certctl.storage.database import Database, Statement
 
@@ -28,6 +29,8 @@ class Action(StrEnum):
     AUTHORIZATION_CREATED = "acme_authorization_created"
     AUTHORIZATION_DEACTIVATED = "acme_authorization_deactivated"
     AUTHORIZATIONS_EXPIRED = "acme_authorizations_expired"
+    BINDING_REFUSED = "eab_refused"
+    CERTIFICATE_REVOCATION_REFUSED = "certificate_revocation_refused"
     CERTIFICATE_REVOKED = "certificate_revoked"
     CHALLENGE_COMPLETED = "acme_challenge_completed"
     CHALLENGE_PROCESSING = "acme_challenge_processing"
@@ -35,7 +38,9 @@ class Action(StrEnum):
     ORDER_CREATED = "acme_order_created"
     ORDER_EXPIRED = "acme_order_expired"
     ORDER_FINALIZED = "acme_order_finalized"
+    ORDER_REFUSED = "acme_order_refused"
     PROFILE_CREATED = "profile_created"
+    RATE_LIMITED = "acme_rate_limited"
 
 
 @attrs.frozen(kw_only=True)
@@ -65,6 +70,11 @@ def actor_of(account: Account) -> str:
     return f"acme:{account.id}"
 
 
+def stranger_to(profile_id: str) -> str:
+    """How the trail names who has no account yet: by nothing that a stranger could choose."""
+    return f"acme-stranger:{profile_id}"
+
+
 class Seconds(Protocol):
     """What tells the time: the reactor, or a test's clock."""
 
@@ -80,6 +90,7 @@ class Trail:
     def __init__(self, database: Database, clock: Seconds) -> None:
         self._database = database
         self._clock = clock
+        self._refusals = Seldom()
 
     def now(self) -> datetime:
         """The time, in UTC."""
@@ -91,6 +102,22 @@ class Trail:
         await self._database.write(*statements, *(event.row(now) for event in events))
         for event in events:
             self._log.info(event.action.value, **_fields(event))
+
+    async def refuse(self, event: Event) -> None:
+        """Record a refusal that matters, which changes nothing: the first of its actor and action in a minute.
+
+        The next that is recorded says in ``details.unrecorded`` how many were not. Raises nothing: what is refused
+        stays refused where the trail cannot be written.
+        """
+        now = self.now()
+        unrecorded = self._refusals.admit((event.actor, event.action), now)
+        if unrecorded is None:
+            return
+        more = {"unrecorded": unrecorded} if unrecorded else {}
+        try:
+            await self.record(now, attrs.evolve(event, details={**event.details, **more}))
+        except Exception as error:
+            self._log.error("a refusal could not be recorded", refused=event.action.value, why=str(error))
 
 
 def _fields(event: Event) -> dict[str, Any]:
