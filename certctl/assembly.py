@@ -7,7 +7,7 @@ and a database in memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -15,31 +15,41 @@ from klein.resource import KleinResource
 from twisted.internet.defer import Deferred
 from twisted.web.server import Request
 
+from certctl.acme.account_rules import AccountRules, Demand
 from certctl.acme.nonces import NonceMint
 from certctl.acme.objects import Account, ChallengeType
 from certctl.authority import Authority, Service
 from certctl.authority.accounts import Accounts
+from certctl.authority.administration import Administration
+from certctl.authority.api_keys import ApiKeys, FixedKey
 from certctl.authority.authorizations import Authorizations
+from certctl.authority.bindings import Bindings
 from certctl.authority.caa import Permission
 from certctl.authority.challenges import Challenges
 from certctl.authority.issuance import Issuance
 from certctl.authority.limits import Limits, Rates
+from certctl.authority.operators import Role
 from certctl.authority.orders import Orders
+from certctl.authority.profiles import Profiles
 from certctl.authority.revocation import Revocation
 from certctl.authority.sweeper import Sweeper
 from certctl.authority.trail import Trail
 from certctl.background import Background
 from certctl.issuance.issuer import Issuer
-from certctl.settings import Settings
+from certctl.sealing import Seal
+from certctl.settings import AuthType, Settings
 from certctl.storage.database import Database
+from certctl.storage.measured import MeasuredDatabase
 from certctl.validation.addresses import EgressPolicy, Network, Resolvers
 from certctl.validation.attempt import Validator
 from certctl.validation.caa import caa
+from certctl.validation.measured import MeasuredValidator
 from certctl.validation.table import validators
 from certctl.web.acme.admission import Admission
 from certctl.web.acme.call import Urls
 from certctl.web.acme.dispatch import Dispatch
 from certctl.web.acme.table import DIRECTORY, PATHS
+from certctl.web.api.dispatch import ApiDispatch
 from certctl.web.health import Health
 from certctl.web.metrics import Metrics
 from certctl.web.origin import Origin
@@ -52,6 +62,7 @@ class Parts:
 
     trail: Trail
     background: Background
+    bindings: Bindings
     challenges: Challenges
     sweeper: Sweeper
     metrics: Metrics
@@ -68,9 +79,18 @@ def assemble(
     reactor: Any,
     answers_to: Callable[[str], bool],
     validating: Mapping[ChallengeType, Validator] | None = None,
+    local_key: str = "",
+    *,
+    seal: Seal,
 ) -> Parts:
-    """Join a server from its parts. ``validating`` takes the place of the validators that dial out."""
-    trail, background = Trail(database, reactor), Background()
+    """Join a server from its parts.
+
+    ``validating`` takes the place of the validators that dial out; ``local_key`` is the state directory's API key.
+    """
+    background = Background()
+    metrics = Metrics(background, issuers, reactor.seconds, settings.acme_server_gc_interval)
+    database = MeasuredDatabase(database, metrics)
+    trail = Trail(database, reactor, metrics)
     nonces = NonceMint(lambda: database.nonce_key, settings.acme_server_nonce_ttl)
     ground = _Ground(
         settings=settings,
@@ -82,9 +102,11 @@ def assemble(
         limits=Limits(database, trail, _rates(settings)),
         network=_network(settings),
         permission=Permission(caa(reactor), settings.acme_server_caa_identities, _account_url(settings)),
+        bindings=Bindings(database, trail, seal),
     )
-    challenges = _challenges(ground, validating)
-    metrics, health = Metrics(background), Health(database, trail, issuers)
+    challenges = _challenges(ground, validating, metrics)
+    metrics.watch_waiting(challenges.waiting)
+    health = Health(database, trail, issuers)
     origin = Origin(settings.server_external_url or "", answers_to)
     dispatch = Dispatch(
         admission=Admission(_authority(ground, challenges), database, nonces, reactor.seconds),
@@ -99,12 +121,13 @@ def assemble(
     return Parts(
         trail=trail,
         background=background,
+        bindings=ground.bindings,
         challenges=challenges,
         sweeper=Sweeper(database, trail, nonces),
         metrics=metrics,
         health=health,
         origin=origin,
-        resource=root(served, health, metrics),
+        resource=root(served, health, metrics, _api(ground, origin, local_key)),
         shortcut=None if served is None else served.shortcut,
     )
 
@@ -122,17 +145,46 @@ class _Ground:
     limits: Limits
     network: Network
     permission: Permission
+    bindings: Bindings
 
 
-def _challenges(ground: _Ground, validating: Mapping[ChallengeType, Validator] | None) -> Challenges:
+def _api(ground: _Ground, origin: Origin, local_key: str) -> ApiDispatch | None:
     settings = ground.settings
+    if settings.auth_type is AuthType.NONE:
+        return None
+    administration = Administration(
+        database=ground.database,
+        trail=ground.trail,
+        default_mode=settings.acme_server_default_auth_mode,
+        api_keys=ApiKeys(ground.database, ground.trail, _fixed_keys(settings, local_key)),
+        profiles=Profiles(ground.database, ground.trail, ground.network),
+    )
+    return ApiDispatch(administration, origin, ground.background, settings.api_requests_per_minute)
+
+
+def _fixed_keys(settings: Settings, local_key: str) -> Iterator[FixedKey]:
+    """The API keys that no database holds, and their names in the trail."""
+    if local_key:
+        yield FixedKey.of("local", Role.ADMIN, local_key)
+    for number, key in enumerate(settings.auth_secret, 1):
+        yield FixedKey.of(f"secret-{number}", Role.ADMIN, key)
+    for named in settings.api_keys_named:
+        name, key, *admin = named.split(":")
+        yield FixedKey.of(name, Role.ADMIN if admin else Role.OPERATOR, key)
+
+
+def _challenges(
+    ground: _Ground, validating: Mapping[ChallengeType, Validator] | None, metrics: Metrics
+) -> Challenges:
+    settings = ground.settings
+    validators = _validators(settings, ground.reactor) if validating is None else validating
     return Challenges(
         ground.database,
         ground.trail,
         ground.limits,
         ground.background,
         ground.reactor,
-        validators=_validators(settings, ground.reactor) if validating is None else validating,
+        validators={type: MeasuredValidator(each, metrics) for type, each in validators.items()},
         concurrency=_concurrency(settings),
         network=ground.network,
         permission=ground.permission,
@@ -143,7 +195,7 @@ def _challenges(ground: _Ground, validating: Mapping[ChallengeType, Validator] |
 
 def _authority(ground: _Ground, challenges: Challenges) -> Authority:
     settings, database, trail, limits = ground.settings, ground.database, ground.trail, ground.limits
-    terms, binding_required = settings.acme_server_tos_url or "", settings.acme_server_eab_required
+    rules = _account_rules(settings)
     authorizations = Authorizations(
         database,
         trail,
@@ -155,13 +207,13 @@ def _authority(ground: _Ground, challenges: Challenges) -> Authority:
         trail=trail,
         service=Service(
             directory=DIRECTORY,
-            terms_url=terms,
+            rules=rules,
             website=settings.acme_server_website or "",
             caa_identities=settings.acme_server_caa_identities,
-            binding_required=binding_required,
         ),
-        accounts=Accounts(database, trail, limits, terms_url=terms, binding_required=binding_required),
+        accounts=Accounts(database, trail, limits, ground.bindings, rules),
         authorizations=authorizations,
+        bindings=ground.bindings,
         orders=Orders(
             database,
             trail,
@@ -197,6 +249,13 @@ def _concurrency(settings: Settings) -> Mapping[ChallengeType, int]:
         ChallengeType.DNS01: settings.acme_server_dns01_concurrency,
         ChallengeType.TLSALPN01: settings.acme_server_tlsalpn01_concurrency,
     }
+
+
+def _account_rules(settings: Settings) -> AccountRules:
+    return AccountRules(
+        terms_url=settings.acme_server_tos_url or "",
+        binding=Demand.REQUIRED if settings.acme_server_eab_required else Demand.OPTIONAL,
+    )
 
 
 def _rates(settings: Settings) -> Rates:

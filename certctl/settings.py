@@ -137,6 +137,13 @@ class Settings:
         "The issuing certificate that may take the place of the one that the database records, although it has "
         "another key. If empty, a server with another CA than the recorded one does not start.",
     )
+    secret_key_accept: str | None = CA.setting(
+        optional(kinds.FINGERPRINT),
+        None,
+        "The fingerprint of the `secret-key` in the state directory that may take the place of the one that the "
+        "database records; what was sealed under that one is lost. If empty, a server with another secret than the "
+        "recorded one does not start.",
+    )
 
     acme_server_enabled: bool = ACME.setting(
         kinds.BOOLEAN, False, "Whether there is an ACME server; if not, its URLs are 404."
@@ -243,17 +250,24 @@ class Settings:
     )
 
     auth_type: AuthType = AUTH.setting(
-        one_of(AuthType), AuthType.API_KEY, "How callers of the REST API show who they are.", in_force=False
+        one_of(AuthType),
+        AuthType.API_KEY,
+        "How callers of the REST API show who they are; with `none` there is no REST API.",
     )
     auth_secret: tuple[str, ...] = AUTH.setting(
-        comma_list(kinds.API_KEY), (), "API keys with all rights.", in_force=False, secret=True
+        comma_list(kinds.API_KEY),
+        (),
+        "API keys with all rights, beside the one in the state directory.",
+        secret=True,
     )
     api_keys_named: tuple[str, ...] = AUTH.setting(
         comma_list(kinds.NAMED_API_KEY),
         (),
-        "API keys with names, which the audit log shows; `admin` gives all rights.",
-        in_force=False,
+        "API keys with names, which the audit log shows; `admin` gives all rights, else the key is an operator's.",
         secret=True,
+    )
+    api_requests_per_minute: int = AUTH.setting(
+        COUNT, 600, "The most requests to the REST API by one key in a minute, at one process; 0 is no limit."
     )
 
     log_level: LogLevel = LOG.setting(

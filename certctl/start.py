@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import resource
 import secrets
 import shlex
@@ -20,15 +19,19 @@ from cryptography.hazmat.primitives import serialization
 
 from certctl.acme.identifiers import Identifier, IdentifierError, dns_name, ip_address
 from certctl.acme.objects import AuthMode, Profile
-from certctl.acme.policy import NamePolicy
+from certctl.acme.profile_policy import warnings
 from certctl.authority.trail import SYSTEM, Action, Event, Trail
+from certctl.issuance import files
 from certctl.issuance.hierarchy import ROOT_CERTIFICATE
 from certctl.issuance.issuer import Issuer
+from certctl.sealing import FILE as SECRET_KEY
+from certctl.sealing import Seal
 from certctl.settings import Settings
-from certctl.storage import issuers, profiles
+from certctl.storage import issuers, profiles, sealing
 from certctl.storage.database import Conflict, Database
 
 DEFAULT_PROFILE = "prof-default"
+API_KEY = "api-key"  # the file in the state directory whose key may do everything
 DEFAULT_LIFETIME = timedelta(days=90)
 FILES = 65_536  # open files and sockets
 NO_DRIVER = "PostgreSQL needs psycopg2 and txpostgres: install certctl with its extra, certctl[postgres]"
@@ -38,6 +41,11 @@ _STRANGER = (
     "the CA of this server (its certificate's SHA-256 is {own}) is not the one that the database records ({known}): "
     "copy the CA's files from the state directory of a server that is right, or, if this CA is to take the place of "
     "the recorded one, set CERTCTL_CA_ACCEPT to {own}"
+)
+_OTHER_SECRET = (
+    f"the {SECRET_KEY} of this server (its fingerprint is {{own}}) is not the one that the database records ({{known}}): "
+    "copy that file from the state directory of a server that is right, or, if it is lost, set "
+    "CERTCTL_SECRET_KEY_ACCEPT to {own}, and make new EAB keys"
 )
 
 T = TypeVar("T")
@@ -52,15 +60,14 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def private_directory(path: Path) -> None:
-    """Make the state directory, and an API key in it, for nobody but the server's user."""
+def private_directory(path: Path) -> str:
+    """Make the state directory, and an API key in it, for nobody but the server's user; return the key."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        descriptor = os.open(path / "api-key", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_urlsafe(32) + "\n")
+    file = path / API_KEY
+    if not file.exists():
+        files.write(file, f"{secrets.token_urlsafe(32)}\n".encode(), 0o600)
+    key = file.read_text().strip()
+    return key
 
 
 def raise_file_limit() -> None:
@@ -174,6 +181,29 @@ async def _recorded(database: Database, trail: Trail, issuer: Issuer, accepted: 
     return True
 
 
+async def share_secret(database: Database, trail: Trail, seal: Seal, accepted: str | None = None) -> None:
+    """Record the secret under which keys are sealed; raise StartError if it is neither the recorded one nor accepted.
+
+    Servers on one database open what any of them sealed, or do not start.
+    """
+    own = seal.fingerprint
+    while (known := await database.read(sealing.fingerprint())) != own:
+        if known is not None and own != accepted:
+            raise StartError(_OTHER_SECRET.format(own=own, known=known))
+        at = trail.now()
+        event = Event(
+            actor=SYSTEM,
+            action=Action.SECRET_RECORDED,
+            resource_type="secret_key",
+            resource_id=SECRET_KEY,
+            details={"fingerprint": own},
+        )
+        try:
+            await trail.record(at, event, sealing.record(own, known, at))
+        except Conflict:
+            continue  # another server, which starts at the same moment, was first: look again
+
+
 def fingerprint(der: bytes) -> str:
     """The SHA-256 fingerprint of a certificate, in hex."""
     return hashlib.sha256(der).hexdigest()
@@ -187,14 +217,13 @@ def _is_renewed(old: bytes, new: bytes) -> bool:
     return same_key and one.subject == other.subject and one.not_valid_before_utc < other.not_valid_before_utc
 
 
-async def open_profiles(database: Database) -> list[str]:
-    """The ids of the profiles under which any account may have any name."""
+async def profile_warnings(database: Database) -> list[str]:
+    """What an operator should know of the profiles that are in use, a sentence each."""
     return [
-        each.id
+        told
         for each in await database.read(profiles.everyone())
-        if each.enabled
-        and each.acme_auth_mode is AuthMode.TRUST_AUTHENTICATED
-        and not NamePolicy.of(each.policy).allow
+        if each.enabled and each.archived_at is None
+        for told in warnings(each)
     ]
 
 

@@ -27,7 +27,9 @@ from certctl.authority.challenges import SILENCE
 from certctl.issuance.issuer import IssuerError
 from certctl.issuance.local import LocalCA
 from certctl.issuance.serving import ServingCertificate
+from certctl.sealing import Seal, SealError
 from certctl.settings import LogFormat, Settings, SettingsError
+from certctl.storage import profiles
 from certctl.storage.database import Database, Unavailable
 from certctl.storage.migrations import SchemaTooNew
 from certctl.storage.sqlite import DatabaseInUse, SqliteDatabase
@@ -38,7 +40,7 @@ DRAIN = 20.0  # seconds that running requests have to end when the server stops
 TLS_CARE = 6 * 3600.0  # seconds between looks at the server's own certificate; tickets live no longer
 BACKLOG = 1024
 # What ends a start with the words of the exception alone.
-EXPECTED = (IssuerError, TlsError, DatabaseInUse, SchemaTooNew, OSError, start.StartError)
+EXPECTED = (IssuerError, TlsError, DatabaseInUse, SchemaTooNew, OSError, SealError, start.StartError)
 GC_THRESHOLDS = (50_000, 50, 100)  # a request leaves some hundred objects that refer to each other
 
 
@@ -111,16 +113,22 @@ class Daemon(Service):
     async def _begin(self) -> None:
         """Open everything, put into the database what the first start finds missing, and listen."""
         settings = self._settings
-        start.private_directory(settings.state_dir)
+        local_key = start.private_directory(settings.state_dir)
+        seal = Seal.kept_in(settings.state_dir)
         self._ca = self._open_ca()
         self._renew()
         self._database = await self._open_database()
         issuers = {self._ca.id: self._ca}
-        self._parts = assemble(settings, self._database, issuers, self._reactor, self._tls.answers_to)
+        answers_to = self._tls.answers_to
+        self._parts = assemble(
+            settings, self._database, issuers, self._reactor, answers_to, local_key=local_key, seal=seal
+        )
+        self._parts.metrics.watch_certificate(lambda: self._tls.validity)
         self._site = BoundedSite(self._parts.resource, self._reactor, self._parts.shortcut)
         self._is_open = True
         mode, accepted = settings.acme_server_default_auth_mode, settings.ca_accept
         await start.seed(self._database, self._parts.trail, self._ca, mode, accepted)
+        await start.share_secret(self._database, self._parts.trail, seal, settings.secret_key_accept)
         if not self.running:  # asked to stop meanwhile
             return
         self._listen()
@@ -172,11 +180,8 @@ class Daemon(Service):
 
     async def _tell(self, resumed: int) -> None:
         """Say in the log what an operator who has just started the server wants to know."""
-        for profile_id in await start.open_profiles(self._database):
-            self._log.warn(
-                "profile {profile} lets every account have every name: it trusts accounts and has no name policy",
-                profile=profile_id,
-            )
+        for warning in await start.profile_warnings(self._database):
+            self._log.warn("{warning}", warning=warning)
         if resumed:
             self._log.info("validations that the last stop interrupted go on", number=resumed)
         self._log.info("certctl {version} is ready", version=__version__)
@@ -219,7 +224,8 @@ class Daemon(Service):
 
     async def _sweep(self) -> None:
         try:
-            self._parts.metrics.swept.inc(await self._parts.sweeper.sweep())
+            self._parts.metrics.know(each.id for each in await self._database.read(profiles.everyone()))
+            self._parts.metrics.swept(await self._parts.sweeper.sweep())
             await self._parts.challenges.resume(SILENCE)
         except Unavailable as error:  # the next sweep tries again
             self._log.warn("the sweeper was interrupted", why=str(error))

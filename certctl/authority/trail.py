@@ -26,6 +26,8 @@ class Action(StrEnum):
     ACCOUNT_CONTACT_UPDATED = "acme_account_contact_updated"
     ACCOUNT_DEACTIVATED = "acme_account_deactivated"
     ACCOUNT_KEY_ROLLED = "acme_account_key_rolled"
+    API_KEY_CREATED = "api_key_created"
+    API_KEY_REVOKED = "api_key_revoked"
     AUTHORIZATION_CREATED = "acme_authorization_created"
     AUTHORIZATION_DEACTIVATED = "acme_authorization_deactivated"
     AUTHORIZATIONS_EXPIRED = "acme_authorizations_expired"
@@ -34,13 +36,19 @@ class Action(StrEnum):
     CERTIFICATE_REVOKED = "certificate_revoked"
     CHALLENGE_COMPLETED = "acme_challenge_completed"
     CHALLENGE_PROCESSING = "acme_challenge_processing"
+    EAB_KEY_CREATED = "eab_key_created"
+    EAB_KEY_REVOKED = "eab_key_revoked"
     ISSUER_RECORDED = "issuer_recorded"
     ORDER_CREATED = "acme_order_created"
     ORDER_EXPIRED = "acme_order_expired"
     ORDER_FINALIZED = "acme_order_finalized"
     ORDER_REFUSED = "acme_order_refused"
+    PROFILE_ARCHIVED = "profile_archived"
+    PROFILE_CHANGED = "profile_changed"
     PROFILE_CREATED = "profile_created"
+    PROFILE_DELETED = "profile_deleted"
     RATE_LIMITED = "acme_rate_limited"
+    SECRET_RECORDED = "secret_key_recorded"
 
 
 @attrs.frozen(kw_only=True)
@@ -82,14 +90,22 @@ class Seconds(Protocol):
         """Seconds since the epoch."""
 
 
+class Observer(Protocol):
+    """Who wants to hear of events, to count them."""
+
+    def recorded(self, event: Event) -> None:
+        """The event is recorded, and its change durable. Raises nothing."""
+
+
 class Trail:
     """Makes changes, and leaves a trail of them."""
 
     _log = Logger(namespace="certctl")
 
-    def __init__(self, database: Database, clock: Seconds) -> None:
+    def __init__(self, database: Database, clock: Seconds, observer: Observer | None = None) -> None:
         self._database = database
         self._clock = clock
+        self._observer = observer
         self._refusals = Seldom()
 
     def now(self) -> datetime:
@@ -102,6 +118,8 @@ class Trail:
         await self._database.write(*statements, *(event.row(now) for event in events))
         for event in events:
             self._log.info(event.action.value, **_fields(event))
+            if self._observer is not None:
+                self._observer.recorded(event)
 
     async def refuse(self, event: Event) -> None:
         """Record a refusal that matters, which changes nothing: the first of its actor and action in a minute.

@@ -13,6 +13,7 @@ _COLUMNS = (
 _NAMES = _COLUMNS.split(", ")
 WIDTH = len(_NAMES)
 COLUMNS = ", ".join(f"{{0}}.{name}" for name in _NAMES)  # to be formatted with the table's alias
+_HANGING = ("acme_accounts", "acme_orders", "eab_keys")  # what keeps a profile from being deleted
 
 
 def read(row: Row) -> Profile:
@@ -61,5 +62,38 @@ def insert(profile: Profile, now: datetime) -> Statement:
             now,
             now,
         ),
+        rows=1,
+    )
+
+
+def update(profile: Profile, seen: int, now: datetime) -> Statement:
+    """Put a profile in the place of its version ``seen``; touches no row if that is not the newest."""
+    return Statement(
+        "UPDATE certificate_profiles SET name = ?, description = ?, issuer_id = ?, enabled = ?, acme_auth_mode = ?,"
+        " max_ttl_seconds = ?, policy = ?, archived_at = ?, version = ?, updated_at = ? WHERE id = ? AND version = ?",
+        (
+            profile.name,
+            profile.description,
+            profile.issuer_id,
+            profile.enabled,
+            profile.acme_auth_mode.value,
+            profile.max_ttl_seconds,
+            Json(profile.policy),
+            profile.archived_at,
+            profile.version,
+            now,
+            profile.id,
+            seen,
+        ),
+        rows=1,
+    )
+
+
+def delete(profile: Profile) -> Statement:
+    """Delete a profile; touches no row if anything hangs on it, or if it was changed since it was read."""
+    used = " AND ".join(f"NOT EXISTS (SELECT 1 FROM {table} WHERE profile_id = ?)" for table in _HANGING)
+    return Statement(
+        f"DELETE FROM certificate_profiles WHERE id = ? AND version = ? AND {used}",
+        (profile.id, profile.version, *(profile.id for _ in _HANGING)),
         rows=1,
     )

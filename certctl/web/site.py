@@ -24,6 +24,7 @@ from certctl.acme.jose import MAX_BODY
 from certctl.acme.problems import Problem, ProblemType
 from certctl.web.acme.dispatch import Dispatch
 from certctl.web.answer import Answer, document, refusal
+from certctl.web.api.dispatch import ApiDispatch
 from certctl.web.health import Health
 from certctl.web.metrics import Metrics
 
@@ -187,13 +188,17 @@ class BoundedSite(Site):
         """Log nothing."""
 
 
-def root(dispatch: Dispatch | None, health: Health, metrics: Metrics) -> KleinResource:
-    """All that is served: ACME if it is switched on, health, readiness and metrics."""
+def root(
+    dispatch: Dispatch | None, health: Health, metrics: Metrics, api: ApiDispatch | None = None
+) -> KleinResource:
+    """All that is served: ACME and the REST API if they are switched on, health, readiness and metrics."""
     app = Klein()
     app.url_map.merge_slashes = False  # a redirect would make a client sign another URL
     app.url_map.strict_slashes = False
     if dispatch is not None:
         dispatch.register(app)
+    if api is not None:
+        api.register(app)
 
     @app.route("/health", methods=["GET"])
     def alive(request: Request) -> bytes:
@@ -213,6 +218,8 @@ def root(dispatch: Dispatch | None, health: Health, metrics: Metrics) -> KleinRe
         answer = _refused(failure.value)
         if dispatch is not None and request.path.startswith(b"/acme/"):
             return dispatch.finish(request, answer)
+        if api is not None and request.path.startswith(b"/api/"):
+            return api.refusal(request, answer.status, _words(failure.value), answer.headers)
         return answer.send(request)
 
     return app.resource()
@@ -222,5 +229,8 @@ def _refused(error: HTTPException) -> Answer:
     """What the router found wrong with a request: no such path, or not by this method (RFC 8555 section 6.3)."""
     headers = dict(error.get_headers())
     allow = {"Allow": headers["Allow"]} if "Allow" in headers else {}
-    detail = "there is no such resource" if error.code == http.NOT_FOUND else str(error.description)
-    return refusal(Problem(ProblemType.MALFORMED, detail, status=error.code, headers=allow))
+    return refusal(Problem(ProblemType.MALFORMED, _words(error), status=error.code, headers=allow))
+
+
+def _words(error: HTTPException) -> str:
+    return "there is no such resource" if error.code == http.NOT_FOUND else str(error.description)

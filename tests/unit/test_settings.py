@@ -28,6 +28,7 @@ GOOD = (
     ("CA_COMMON_NAME", "Zertifizierungsstelle Süd", "Zertifizierungsstelle Süd"),
     ("CA_ROOT_COMMON_NAME", "r" * 64, "r" * 64),
     ("CA_ACCEPT", ":".join(["0A"] * 32), "0a" * 32),
+    ("SECRET_KEY_ACCEPT", "0b" * 32, "0b" * 32),
     ("ACME_SERVER_ENABLED", "true", True),
     ("ACME_SERVER_ENABLED", "YES", True),
     ("ACME_SERVER_ENABLED", "1", True),
@@ -67,6 +68,7 @@ GOOD = (
     ("AUTH_TYPE", "none", AuthType.NONE),
     ("AUTH_SECRET", "one, two", ("one", "two")),
     ("API_KEYS_NAMED", "ops:k1:admin,ci:k2", ("ops:k1:admin", "ci:k2")),
+    ("API_REQUESTS_PER_MINUTE", "60", 60),
     ("LOG_LEVEL", "DEBUG", LogLevel.DEBUG),
     ("LOG_FORMAT", "text", LogFormat.TEXT),
 )

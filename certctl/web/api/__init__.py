@@ -1,0 +1,1 @@
+"""The REST API of operators, under /api (and the same under /api/v1)."""
