@@ -68,6 +68,10 @@ class Challenges:
         self._hold = hold.total_seconds()
         self._asking: dict[str, list[Deferred[None]]] = {}  # who waits for an end, by the authorization's id
 
+    def waiting(self, type: ChallengeType) -> int:
+        """How many challenges of a type wait for their turn."""
+        return self._turns[type].waiting
+
     async def respond(
         self, profile: Profile, account: Account, authorization: Authorization, challenge_id: str
     ) -> Authorization:
@@ -270,7 +274,9 @@ class Challenges:
         error = Problem(
             ProblemType.MALFORMED, "the authorization was settled before this challenge"
         ).document()
-        late = attrs.evolve(event, details={"status": Status.INVALID.value, "error": error})
+        late = attrs.evolve(
+            event, details={"status": Status.INVALID.value, "type": challenge.type.value, "error": error}
+        )
         with contextlib.suppress(Conflict):  # another replica has ended it
             await self._trail.record(now, late, authorizations.abandon(challenge, error, now))
 

@@ -68,6 +68,7 @@ class Issuance:
             resource_type="acme_order",
             resource_id=order.id,
             details={
+                "profile": profile.id,
                 "certificate": certificate.id,
                 "serial": certificate.serial,
                 "issuer": certificate.issuer_id,

@@ -52,7 +52,11 @@ class Revocation:
             action=Action.CERTIFICATE_REVOKED,
             resource_type="certificate",
             resource_id=certificate.id,
-            details={"serial": certificate.serial, "reason": REASONS[reason]},
+            details={
+                "profile": certificate.profile_id,
+                "serial": certificate.serial,
+                "reason": REASONS[reason],
+            },
         )
         try:
             await self._trail.record(now, event, certificates.revoke(certificate.id, reason, now))

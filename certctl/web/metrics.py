@@ -1,61 +1,322 @@
-"""Prometheus metrics, all named ``certctl_acme_*`` or ``certctl_*``."""
+"""Prometheus metrics, all named ``certctl_*``. What each means is told in docs/metrics.md.
+
+Every label has few values, whatever a stranger sends: they come from tables of the code, or are the ids of profiles
+and issuers that exist. None is a name of a certificate, an account or a key.
+"""
 
 from __future__ import annotations
 
-from functools import lru_cache
+import math
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from functools import lru_cache, partial
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.metrics import MetricWrapperBase
 
 from certctl import __version__
+from certctl.acme.objects import ChallengeType
+from certctl.acme.problems import NAMESPACE, ProblemType
+from certctl.authority.trail import Action, Event
 from certctl.background import Background
+from certctl.issuance.issuer import Issuer
+from certctl.web import user_agents
 from certctl.web.answer import Answer
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)  # seconds
-MAX_PROFILES = 1000  # labels; a client may ask for any number of profiles that are not there
+FAST_BUCKETS = (0.00001, 0.0001, 0.00025, 0.0005, *BUCKETS)  # a read of the embedded database takes 10 us
+SLOW_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 12.5)  # a validation ends after 12 s
+MAX_PROFILES = 1000  # label values; more than these are counted together
+MAX_USER_AGENTS = 1000  # remembered with their family; a stranger may invent any number
+OTHER = "other"
+FAULTS = frozenset(
+    {"error", "unavailable", ProblemType.SERVER_INTERNAL.value[0]}
+)  # outcomes: not the client's
+LIMITED = ("new-order", "challenge", "key-change")  # operations that have a rate limit, counted from 0 on
+_PROBLEMS = frozenset(str(each.value[0]) for each in ProblemType)
+
+disable_created_metrics()  # a second series beside each, which says when it was first counted
 
 
 class Metrics:
-    """What is counted, in a registry of its own."""
+    """What is counted, in a registry of its own.
 
-    def __init__(self, background: Background) -> None:
+    An Observer of the trail, and the Meter of the database and of the validators.
+    """
+
+    def __init__(
+        self,
+        background: Background,
+        issuers: Mapping[str, Issuer],
+        seconds: Callable[[], float],
+        sweep_interval: timedelta,
+    ) -> None:
         self.registry = CollectorRegistry()
-        self._requests = Counter(
-            "certctl_acme_requests",
-            "ACME requests by operation, outcome (ok, or the problem type) and profile.",
-            ("operation", "outcome", "profile"),
-            registry=self.registry,
-        )
-        self._seconds = Histogram(
-            "certctl_acme_request_seconds",
-            "Time from the last byte of an ACME request to its answer.",
-            ("operation",),
-            buckets=BUCKETS,
-            registry=self.registry,
-        )
-        self.swept = Counter(
-            "certctl_acme_swept", "Rows that the sweeper moved or deleted.", registry=self.registry
-        )
-        running = Gauge(
-            "certctl_acme_running",
-            "Requests and validations that are under way and wait for something.",
-            registry=self.registry,
+        self._now = seconds
+        self._profiles: set[str] = set()
+        self._count_requests()
+        self._count_events()
+        self._count_validations()
+        self._count_database()
+        self._count_sweeps(sweep_interval)
+        self._tell_expiry(issuers)
+        running = self._gauge(
+            "certctl_acme_running", "Requests and validations under way that wait for something."
         )
         running.set_function(lambda: len(background))
-        info = Gauge("certctl_build_info", "The version that runs.", ("version",), registry=self.registry)
-        info.labels(__version__).set(1)
-        self._profiles: set[str] = set()
-        self._counter = lru_cache(maxsize=4096)(self._requests.labels)
-        self._histogram = lru_cache(maxsize=64)(self._seconds.labels)
+        self._gauge("certctl_build_info", "The version that runs.", "version").labels(__version__).set(1)
+        ProcessCollector(registry=self.registry)
 
-    def request(self, operation: str, outcome: str, profile_id: str | None, seconds: float) -> None:
-        """Count one request. A profile is named only once a request to it went well."""
-        if outcome == "ok" and profile_id is not None and len(self._profiles) < MAX_PROFILES:
-            self._profiles.add(profile_id)
-        profile = profile_id if profile_id in self._profiles else "other"
-        self._counter(operation, outcome, profile).inc()
-        self._histogram(operation).observe(seconds)
+    # What is counted, and how it is called.
+
+    def _counter(self, name: str, help: str, *labels: str) -> Counter:
+        return Counter(name, help, labels, registry=self.registry)
+
+    def _gauge(self, name: str, help: str, *labels: str) -> Gauge:
+        return Gauge(name, help, labels, registry=self.registry)
+
+    def _histogram(self, name: str, help: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(name, help, labels, buckets=buckets, registry=self.registry)
+
+    def _count_requests(self) -> None:
+        requests = self._counter(
+            "certctl_acme_requests_total",
+            "ACME requests by operation, outcome (ok, a problem type, unavailable or error) and profile.",
+            "operation",
+            "outcome",
+            "profile",
+        )
+        duration = self._histogram(
+            "certctl_acme_request_seconds",
+            "Time from the last octet of an ACME request to its answer.",
+            BUCKETS,
+            "operation",
+        )
+        clients = self._counter(
+            "certctl_acme_client_requests_total",
+            "ACME requests by the client that User-Agent names and result (ok, refused or failed).",
+            "client",
+            "result",
+        )
+        self._limited = self._counter(
+            "certctl_acme_rate_limited_total", "Requests refused by a rate limit, by operation.", "operation"
+        )
+        self._nonces_refused = self._counter(
+            "certctl_acme_nonces_refused_total", "Requests refused because of their nonce."
+        )
+        _bind(
+            clients, ((name, result) for name in user_agents.NAMES for result in ("ok", "refused", "failed"))
+        )
+        _bind(self._limited, ((operation,) for operation in LIMITED))
+        # Children are looked up once and kept: the way through ``labels`` costs more than the counting.
+        self._request = lru_cache(maxsize=8192)(requests.labels)
+        self._request_seconds = lru_cache(maxsize=64)(duration.labels)
+        self._client = lru_cache(maxsize=MAX_USER_AGENTS)(
+            lambda user_agent, result: clients.labels(user_agents.family(user_agent), result)
+        )
+
+    def _count_events(self) -> None:
+        events = self._counter("certctl_acme_events_total", "Events that the audit trail recorded.", "action")
+        created = self._counter("certctl_acme_orders_created_total", "Orders made.", "profile")
+        finalized = self._counter("certctl_acme_orders_finalized_total", "Orders finalized.", "profile")
+        issued = self._counter(
+            "certctl_acme_certificates_issued_total", "Certificates issued.", "profile", "issuer"
+        )
+        revoked = self._counter(
+            "certctl_acme_certificates_revoked_total", "Certificates revoked.", "profile", "reason"
+        )
+        _bind(events, ((action.value,) for action in Action))
+        self._event = lru_cache(maxsize=256)(events.labels)
+        self._created, self._finalized, self._issued, self._revoked = (
+            lru_cache(maxsize=4096)(each.labels) for each in (created, finalized, issued, revoked)
+        )
+
+    def _count_validations(self) -> None:
+        types = [(type.value,) for type in ChallengeType]
+        validations = self._counter(
+            "certctl_acme_validations_total",
+            "Validations that ended, by challenge type and outcome (valid, or the problem type).",
+            "type",
+            "outcome",
+        )
+        tries = self._histogram(
+            "certctl_acme_validation_attempt_seconds",
+            "Time of one attempt at a validation; one that fails is followed by up to three more.",
+            SLOW_BUCKETS,
+            "type",
+            "result",
+        )
+        self._trying = self._gauge("certctl_acme_validations_running", "Attempts under way.", "type")
+        self._waiting = self._gauge(
+            "certctl_acme_validations_waiting", "Attempts that wait for a turn.", "type"
+        )
+        _bind(validations, ((type, "valid") for (type,) in types))
+        _bind(tries, ((type, result) for (type,) in types for result in ("shown", "failed")))
+        _bind(self._trying, types)
+        _bind(self._waiting, types)
+        self._validation, self._try = validations.labels, tries.labels
+
+    def _count_database(self) -> None:
+        operations = [("read",), ("redeem",), ("write",)]
+        duration = self._histogram(
+            "certctl_acme_database_seconds",
+            "Time until the database answered; a write is durable then.",
+            FAST_BUCKETS,
+            "operation",
+        )
+        unavailable = self._counter(
+            "certctl_acme_database_unavailable_total", "Calls that the database did not answer.", "operation"
+        )
+        _bind(unavailable, operations)
+        self._asked = {operation: duration.labels(operation).observe for (operation,) in operations}
+        self._unanswered = unavailable.labels
+
+    def _count_sweeps(self, interval: timedelta) -> None:
+        self._swept = self._counter("certctl_acme_swept_total", "Rows that the sweeper moved or deleted.")
+        self._swept_at = self._gauge(
+            "certctl_acme_sweeper_last_success_timestamp_seconds",
+            "When a sweep last came to its end; 0 if never.",
+        )
+        self._gauge("certctl_acme_sweeper_interval_seconds", "Time between sweeps, as it is set.").set(
+            interval.total_seconds()
+        )
+
+    def _tell_expiry(self, issuers: Mapping[str, Issuer]) -> None:
+        expiry = self._gauge(
+            "certctl_acme_issuer_expires_in_seconds",
+            "Time until the first certificate of an issuer's chain ends; below 0 after that.",
+            "issuer",
+        )
+        for id, issuer in issuers.items():
+            expiry.labels(id).set_function(partial(self._until_end_of, issuer))
+        self._expires_in = self._gauge(
+            "certctl_acme_server_certificate_expires_in_seconds",
+            "Time until the server's own TLS certificate ends; below 0 after that.",
+        )
+        self._lifetime = self._gauge(
+            "certctl_acme_server_certificate_lifetime_seconds",
+            "Time from the beginning to the end of the server's own TLS certificate.",
+        )
+        self.watch_certificate(lambda: None)
+
+    def _until_end_of(self, issuer: Issuer) -> float:
+        return issuer.expires_at.timestamp() - self._now()
+
+    # What is asked when somebody scrapes.
+
+    def watch_certificate(self, validity: Callable[[], tuple[datetime, datetime] | None]) -> None:
+        """Tell of the server's own certificate, whose first and last second are found so."""
+
+        def expires_in() -> float:
+            found = validity()
+            return math.nan if found is None else found[1].timestamp() - self._now()
+
+        def lifetime() -> float:
+            found = validity()
+            return math.nan if found is None else (found[1] - found[0]).total_seconds()
+
+        self._expires_in.set_function(expires_in)
+        self._lifetime.set_function(lifetime)
+
+    def watch_waiting(self, waiting: Callable[[ChallengeType], int]) -> None:
+        """Tell how many validations wait for a turn, which are counted so."""
+        for type in ChallengeType:
+            self._waiting.labels(type.value).set_function(partial(waiting, type))
+
+    # What is told when it happens.
+
+    def know(self, profile_ids: Iterable[str]) -> None:
+        """Count for these profiles, which exist, by their names from now on."""
+        for each in profile_ids:
+            self._named(each, exists=True)
+
+    def _named(self, profile_id: str | None, *, exists: bool) -> str:
+        """The label value for a profile: its id if it is known to exist, and there are not too many."""
+        if profile_id in self._profiles:
+            return profile_id
+        if not exists or profile_id is None or len(self._profiles) >= MAX_PROFILES:
+            return OTHER
+        self._profiles.add(profile_id)
+        return profile_id
+
+    def request(
+        self, operation: str, outcome: str, profile_id: str | None, user_agent: bytes, seconds: float
+    ) -> None:
+        """Count one request. A request that went well shows that its profile exists."""
+        well = outcome == "ok"
+        self._request(operation, outcome, self._named(profile_id, exists=well)).inc()
+        self._request_seconds(operation).observe(seconds)
+        result = "ok" if well else "failed" if outcome in FAULTS else "refused"
+        self._client(user_agent[: user_agents.READ], result).inc()
+        if outcome == "rateLimited":
+            self._limited.labels(operation).inc()
+        elif outcome == "badNonce":
+            self._nonces_refused.inc()
+
+    def recorded(self, event: Event) -> None:
+        """Count an event of the trail, and what it says of orders, certificates and validations."""
+        action, details = event.action, event.details
+        self._event(action.value).inc()
+        profile = details.get("profile")
+        if action is Action.ORDER_CREATED:
+            self._created(self._named(profile, exists=True)).inc()
+        elif action is Action.ORDER_FINALIZED:
+            named = self._named(profile, exists=True)
+            self._finalized(named).inc()
+            self._issued(named, str(details.get("issuer", OTHER))).inc()
+        elif action is Action.CERTIFICATE_REVOKED:
+            self._revoked(self._named(profile, exists=True), str(details.get("reason", OTHER))).inc()
+        elif action is Action.PROFILE_CREATED:
+            self.know([event.resource_id])
+        elif action is Action.CHALLENGE_COMPLETED:
+            self._validation(str(details.get("type", OTHER)), _outcome(details)).inc()
+
+    def asked(self, operation: str, seconds: float) -> None:
+        """Count an answer of the database."""
+        self._asked[operation](seconds)
+
+    def unavailable(self, operation: str) -> None:
+        """Count a call that the database did not answer."""
+        self._unanswered(operation).inc()
+
+    def began(self, type: ChallengeType) -> None:
+        """Count an attempt as under way."""
+        self._trying.labels(type.value).inc()
+
+    def ended(self, type: ChallengeType, *, shown: bool, seconds: float) -> None:
+        """Count it as over."""
+        self._trying.labels(type.value).dec()
+        self._try(type.value, "shown" if shown else "failed").observe(seconds)
+
+    def swept(self, rows: int) -> None:
+        """Count a sweep that came to its end."""
+        self._swept.inc(rows)
+        self._swept_at.set(self._now())
 
     def answer(self) -> Answer:
         """All metrics in Prometheus' text format."""
         return Answer(content_type=CONTENT_TYPE_LATEST, body=generate_latest(self.registry))
+
+
+def _bind(metric: MetricWrapperBase, labels: Iterable[tuple[str, ...]]) -> None:
+    """Have these series from the beginning, so that the first that is counted is seen as an increase."""
+    for values in labels:
+        metric.labels(*values)
+
+
+def _outcome(details: Mapping[str, object]) -> str:
+    """How a validation ended: valid, or by which problem."""
+    error = details.get("error")
+    if not isinstance(error, Mapping):
+        return str(details.get("status", OTHER))
+    type = str(error.get("type", "")).removeprefix(NAMESPACE)
+    return type if type in _PROBLEMS else OTHER

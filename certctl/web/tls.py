@@ -68,6 +68,14 @@ class ServerContext:
         """When the certificate ends."""
         return None if self._material is None else self._material.chain[0].not_valid_after_utc
 
+    @property
+    def validity(self) -> tuple[datetime, datetime] | None:
+        """The first and the last second of the certificate."""
+        if self._material is None:
+            return None
+        leaf = self._material.chain[0]
+        return leaf.not_valid_before_utc, leaf.not_valid_after_utc
+
     def use(self, certificate_chain_pem: bytes, key_pem: bytes) -> None:
         """Serve a certificate, leaf first, from now on; if that cannot be, raise TlsError, change nothing."""
         self._swap(_material(certificate_chain_pem, key_pem, "the certificate", "the key"))

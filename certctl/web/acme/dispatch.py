@@ -29,6 +29,7 @@ NO_STORE = ("Cache-Control", "no-store")  # RFC 8555 section 7.2
 _PROFILE = re.compile(rb"/acme/profile/([A-Za-z0-9._~-]+)/")
 _POST = ("POST",)
 _GET_TOO = ("GET", "HEAD", "POST")
+_NOBODY = [b""]  # for a request without User-Agent
 
 
 class Dispatch:
@@ -103,8 +104,9 @@ class Dispatch:
             outcome = "error"
             self._log.failure("a request failed", route=route.name)
             answer = refusal(Problem(ProblemType.SERVER_INTERNAL, "the server failed; its log says why"))
+        client = request.requestHeaders.getRawHeaders(b"user-agent", _NOBODY)[0]
         self._metrics.request(
-            route.name, outcome, profile_id or self._default_profile_id, perf_counter() - began
+            route.name, outcome, profile_id or self._default_profile_id, client, perf_counter() - began
         )
         return self.finish(request, answer, nonce=route.name == "new-nonce")
 

@@ -91,7 +91,7 @@ class ActionTests(TrailCase):
         self.bench.client(signer=holder).revoke(der, reason=1)
         self.recorded((f"acme-cert-key:{serial}", "certificate_revoked", "certificate", id))
         details = self.bench.value("SELECT details FROM audit_events ORDER BY id DESC LIMIT 1")
-        self.assertEqual(details, {"serial": serial, "reason": "keyCompromise"})
+        self.assertEqual(details, {"profile": DEFAULT, "serial": serial, "reason": "keyCompromise"})
 
     def test_authorization(self) -> None:
         """Making an authorization ahead, and giving it up, are one row each."""
