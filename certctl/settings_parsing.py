@@ -281,7 +281,7 @@ DATABASE_URL = Kind(
 )
 FINGERPRINT = Kind(
     name="SHA-256 fingerprint",
-    allowed="a certificate's SHA-256 fingerprint, 64 hexadecimal digits with or without colons",
+    allowed="a SHA-256 fingerprint, 64 hexadecimal digits with or without colons",
     parse=_fingerprint,
     render=str,
 )

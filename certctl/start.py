@@ -43,7 +43,7 @@ _STRANGER = (
     "the recorded one, set CERTCTL_CA_ACCEPT to {own}"
 )
 _OTHER_SECRET = (
-    f"the {SECRET_KEY} of this server (its fingerprint is {{own}}) is not the one that the database records ({{known}}): "
+    "the secret-key of this server (its fingerprint is {own}) is not the one that the database records ({known}): "
     "copy that file from the state directory of a server that is right, or, if it is lost, set "
     "CERTCTL_SECRET_KEY_ACCEPT to {own}, and make new EAB keys"
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -62,8 +62,8 @@ def parse(body: bytes) -> Jws:
     return parse_value(_object(body, "body"))
 
 
-def parse_value(value: Mapping[str, Any]) -> Jws:
-    """Return the JWS in a decoded JSON object: a body, or a key change's payload (RFC 8555 section 7.3.5).
+def parse_value(value: Mapping[str, Any], algorithms: Sequence[str] = ALGORITHMS) -> Jws:
+    """Return the JWS in a decoded JSON object: a body, a key change's payload or a binding (RFC 8555 section 7.3).
 
     The nonce may be missing, which an inner JWS must and a request must not: that is for the caller to ask.
     """
@@ -73,7 +73,7 @@ def parse_value(value: Mapping[str, Any]) -> Jws:
     header = _object(_octets(protected, "protected"), "protected header")
     octets = _octets(payload, "payload")
     signature = _octets(value["signature"], "signature")
-    algorithm = _algorithm(header)
+    algorithm = _algorithm(header, algorithms)
     jwk, kid = _signer(header)
     return Jws(
         algorithm=algorithm,
@@ -135,9 +135,9 @@ def _mismatch(jws: Jws) -> Problem:
     return _unsupported(f"{jws.algorithm} does not go with the account's key")
 
 
-def _unsupported(detail: str) -> Problem:
+def _unsupported(detail: str, algorithms: Sequence[str] = ALGORITHMS) -> Problem:
     """Refuse an algorithm and list the good ones (RFC 8555 section 6.2)."""
-    return Problem(ProblemType.BAD_SIGNATURE_ALGORITHM, detail, members={"algorithms": list(ALGORITHMS)})
+    return Problem(ProblemType.BAD_SIGNATURE_ALGORITHM, detail, members={"algorithms": list(algorithms)})
 
 
 def _object(data: bytes, what: str) -> dict[str, Any]:
@@ -165,14 +165,14 @@ def _refuse_members(value: Mapping[str, Any]) -> None:
     raise malformed('a JWS has the members "protected", "payload" and "signature", and no others')
 
 
-def _algorithm(header: Mapping[str, Any]) -> str:
+def _algorithm(header: Mapping[str, Any], algorithms: Sequence[str]) -> str:
     if "crit" in header or "b64" in header:
         raise malformed('the header parameters "crit" and "b64" are not understood')
     algorithm = header.get("alg")
     if not isinstance(algorithm, str):
         raise malformed('the header parameter "alg" is missing or not a string')
-    if algorithm not in ALGORITHMS:
-        raise _unsupported("the signature algorithm is not supported")
+    if algorithm not in algorithms:
+        raise _unsupported("the signature algorithm is not supported", algorithms)
     return algorithm
 
 

@@ -10,8 +10,10 @@ from datetime import datetime
 
 import attrs
 
+from certctl.acme.account_rules import AccountRules
 from certctl.authority.accounts import Accounts
 from certctl.authority.authorizations import Authorizations
+from certctl.authority.bindings import Bindings
 from certctl.authority.challenges import Challenges
 from certctl.authority.issuance import Issuance
 from certctl.authority.orders import Orders
@@ -24,10 +26,9 @@ class Service:
     """What the directory says of the server (RFC 8555 section 9.7.6)."""
 
     directory: tuple[tuple[str, str], ...]  # the directory's members, and the routes they name
-    terms_url: str = ""
+    rules: AccountRules
     website: str = ""
     caa_identities: tuple[str, ...] = ()
-    binding_required: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -37,6 +38,7 @@ class Authority:
     trail: Trail
     service: Service
     accounts: Accounts
+    bindings: Bindings
     orders: Orders
     authorizations: Authorizations
     challenges: Challenges

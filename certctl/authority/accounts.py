@@ -9,12 +9,14 @@ from typing import Any
 import attrs
 
 from certctl.acme import ids, policy
+from certctl.acme.account_rules import AccountRules
 from certctl.acme.keys import PublicKey
 from certctl.acme.objects import Account, Profile, Status
 from certctl.acme.problems import Problem, ProblemType, malformed
+from certctl.authority.bindings import Bindings
 from certctl.authority.limits import Limits
 from certctl.authority.trail import Action, Event, Trail, actor_of
-from certctl.storage import accounts, authorizations, orders
+from certctl.storage import accounts, authorizations, eab_keys, orders
 from certctl.storage.database import Conflict, Database, Statement
 
 
@@ -29,60 +31,51 @@ class Accounts:
     """Creates accounts and changes them."""
 
     def __init__(
-        self, database: Database, trail: Trail, limits: Limits, *, terms_url: str, binding_required: bool
+        self, database: Database, trail: Trail, limits: Limits, bindings: Bindings, rules: AccountRules
     ) -> None:
         self._database = database
         self._trail = trail
         self._limits = limits
-        self._terms_url = terms_url
-        self._binding_required = binding_required
+        self._bindings = bindings
+        self._rules = rules
 
     async def create(
-        self, profile: Profile, key: PublicKey, payload: Mapping[str, Any]
+        self, profile: Profile, key: PublicKey, payload: Mapping[str, Any], url: str
     ) -> tuple[Account, bool]:
-        """Return the account of a key that has none yet, and whether this call made it.
+        """Return the account of a key that has none yet, and whether this call, a request to ``url``, made it.
 
         Raises Problem as RFC 8555 sections 7.3, 7.3.1 and 7.3.4 have it.
         """
         if payload.get("onlyReturnExisting") is True:
             raise Problem(ProblemType.ACCOUNT_DOES_NOT_EXIST, "no account holds this key")
         agreed = payload.get("termsOfServiceAgreed") is True
-        self._judge(agreed)
+        rules = self._rules.under(profile.policy)
+        rules.judge_terms(agreed)
+        contact, sent = policy.contacts(payload.get("contact", [])), payload.get("externalAccountBinding")
+        bound = await self._bindings.admit(profile, url, key, sent) if rules.judge_binding(sent) else None
         now = self._trail.now()
         account = Account(
             id=ids.new(ids.ACCOUNT, now),
             profile_id=profile.id,
             thumbprint=key.thumbprint,
             jwk=key.jwk,
-            contact=policy.contacts(payload.get("contact", [])),
+            contact=contact,
             terms_agreed=agreed,
             created_at=now,
+            eab_key_id=None if bound is None else bound.id,
+            policy={} if bound is None else bound.policy,
         )
-        event = Event(
-            actor=actor_of(account),
-            action=Action.ACCOUNT_CREATED,
-            resource_type="acme_account",
-            resource_id=account.id,
-            details={"profile": profile.id, "thumbprint": key.thumbprint, "contact": list(account.contact)},
-        )
+        # The key is used in the change that makes the account, so that one for a single use binds a single account.
+        used = () if bound is None else (eab_keys.use(bound.id, now),)
         try:
-            await self._trail.record(now, event, accounts.insert(account))
-        except Conflict:  # another request with the same key came first
+            await self._trail.record(now, _created(account), *used, accounts.insert(account))
+        except Conflict:  # another request came first: with the same account key, or with the same binding
             existing = await self._database.read(accounts.by_thumbprint(profile.id, key.thumbprint))
+            if existing is None and bound is not None:
+                raise await self._bindings.refused(profile, bound.id) from None
             assert existing is not None
             return must_be_valid(existing), False
         return account, True
-
-    def _judge(self, agreed: bool) -> None:
-        if self._binding_required:
-            # No key for one can be made yet, so nobody can be bound: fail closed (RFC 8555 section 7.3.4).
-            detail = "accounts need an external account binding here, and no key for one is known"
-            raise Problem(ProblemType.EXTERNAL_ACCOUNT_REQUIRED, detail)
-        if self._terms_url and not agreed:
-            detail = f"agree to the terms of service first: {self._terms_url}"
-            links = {"Link": f'<{self._terms_url}>;rel="terms-of-service"'}
-            members = {"instance": self._terms_url}
-            raise Problem(ProblemType.USER_ACTION_REQUIRED, detail, headers=links, members=members)
 
     async def update(self, account: Account, payload: Mapping[str, Any]) -> Account:
         """Change contacts, or deactivate (RFC 8555 sections 7.3.2 and 7.3.6); other members are ignored."""
@@ -150,3 +143,19 @@ class Accounts:
                 raise malformed("the account was changed meanwhile: read it again") from None
             return account, holder
         return attrs.evolve(account, jwk=new.jwk, thumbprint=new.thumbprint), None
+
+
+def _created(account: Account) -> Event:
+    bound = {} if account.eab_key_id is None else {"eab_key": account.eab_key_id}
+    return Event(
+        actor=actor_of(account),
+        action=Action.ACCOUNT_CREATED,
+        resource_type="acme_account",
+        resource_id=account.id,
+        details={
+            "profile": account.profile_id,
+            "thumbprint": account.thumbprint,
+            "contact": list(account.contact),
+            **bound,
+        },
+    )

@@ -29,6 +29,7 @@ BELOW = {
         "certctl.validation",
         "certctl.issuance",
         "certctl.background",
+        "certctl.sealing",
     ),
     "certctl.web": (
         "certctl.__version__",

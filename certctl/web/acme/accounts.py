@@ -24,12 +24,15 @@ def account_document(account: Account, urls: Urls) -> dict[str, Any]:
 
 async def new_account(call: Call[None]) -> Answer:
     """Make an account for the key that signed, or find the one that is there."""
+    assert call.jws is not None
     payload, account, made = call.payload, call.account, False
     if account is None:
-        account, made = await call.authority.accounts.create(call.profile, call.signing_key, payload)
-    must_be_valid(account)
-    location = call.urls.to("account", account.id)
-    return document(account_document(account, call.urls), status=201 if made else 200, location=location)
+        key, url = call.signing_key, call.jws.url
+        account, made = await call.authority.accounts.create(call.profile, key, payload, url)
+    value, location = account_document(must_be_valid(account), call.urls), call.urls.to("account", account.id)
+    if made and account.eab_key_id is not None:  # "The account object [..] MUST include" it (section 7.3.4)
+        value["externalAccountBinding"] = payload["externalAccountBinding"]
+    return document(value, status=201 if made else 200, location=location)
 
 
 async def account(call: Call[None]) -> Answer:

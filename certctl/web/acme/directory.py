@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from certctl.acme.account_rules import Demand
 from certctl.web.acme.call import Call
 from certctl.web.answer import Answer, document
 
@@ -11,9 +12,10 @@ from certctl.web.answer import Answer, document
 async def directory(call: Call[None]) -> Answer:
     """The URLs that a client starts from, and what it should know of the server."""
     service = call.authority.service
-    meta: dict[str, Any] = {"externalAccountRequired": service.binding_required}
-    if service.terms_url:
-        meta["termsOfService"] = service.terms_url
+    rules = service.rules.under(call.profile.policy)
+    meta: dict[str, Any] = {"externalAccountRequired": rules.binding is Demand.REQUIRED}
+    if rules.terms_url:
+        meta["termsOfService"] = rules.terms_url
     if service.website:
         meta["website"] = service.website
     if service.caa_identities:

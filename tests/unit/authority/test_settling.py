@@ -13,6 +13,7 @@ from certctl.acme.identifiers import dns_name
 from certctl.acme.objects import Account, ChallengeType, Order, Profile, Status
 from certctl.acme.problems import Problem, ProblemType
 from certctl.assembly import assemble
+from certctl.sealing import Seal
 from certctl.settings import Settings
 from certctl.start import seed
 from certctl.storage import accounts, authorizations, orders, profiles
@@ -46,7 +47,9 @@ class SettlingTests(TestCase):
         self.told = Validators()
         settings = Settings.load({"CERTCTL_STATE_DIR": str(path), "CERTCTL_ACME_SERVER_ENABLED": "true"})
         issuers = {ISSUER: authority()}
-        self.parts = assemble(settings, self.database, issuers, clock, lambda _: True, self.told.table)
+        self.parts = assemble(
+            settings, self.database, issuers, clock, lambda _: True, self.told.table, seal=Seal(bytes(32))
+        )
         await seed(self.database, self.parts.trail, authority(), settings.acme_server_default_auth_mode)
         (profile,) = await self.database.read(profiles.everyone())
         await self._order(profile)

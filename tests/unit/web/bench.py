@@ -22,6 +22,7 @@ from certctl.assembly import assemble
 from certctl.issuance.issuer import Issued as Signed
 from certctl.issuance.issuer import Issuer, Template
 from certctl.issuance.local import LocalCA
+from certctl.sealing import Seal
 from certctl.settings import Settings
 from certctl.start import seed
 from certctl.storage import profiles
@@ -142,6 +143,7 @@ class Bench:
             self.clock,
             lambda name: name in ("acme.example", "other.example", "[2001:db8::1]"),
             self.validators.table,
+            seal=Seal(bytes(32)),
         )
         self.site = BoundedSite(self.parts.resource, self.clock, self.parts.shortcut)
         mode = self.settings.acme_server_default_auth_mode
