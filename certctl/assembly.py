@@ -15,9 +15,10 @@ from klein.resource import KleinResource
 from twisted.internet.defer import Deferred
 from twisted.web.server import Request
 
-from certctl.acme.account_rules import AccountRules, Demand
+from certctl.acme.account_rules import AccountRules
 from certctl.acme.nonces import NonceMint
 from certctl.acme.objects import Account, ChallengeType
+from certctl.acme.profile_policy import Binding
 from certctl.authority import Authority, Service
 from certctl.authority.accounts import Accounts
 from certctl.authority.administration import Administration
@@ -254,7 +255,7 @@ def _concurrency(settings: Settings) -> Mapping[ChallengeType, int]:
 def _account_rules(settings: Settings) -> AccountRules:
     return AccountRules(
         terms_url=settings.acme_server_tos_url or "",
-        binding=Demand.REQUIRED if settings.acme_server_eab_required else Demand.OPTIONAL,
+        binding=Binding.REQUIRED if settings.acme_server_eab_required else Binding.OPTIONAL,
     )
 
 

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Any
 
 import attrs
 
+from certctl.acme.members import PolicyError
 from certctl.acme.problems import Problem, ProblemType
-
-
-class Demand(StrEnum):
-    """Whether accounts are bound to external accounts."""
-
-    OFF = "off"  # a binding that is sent is not looked at, and not reflected
-    OPTIONAL = "optional"
-    REQUIRED = "required"
+from certctl.acme.profile_policy import Binding, Policy
 
 
 @attrs.frozen(kw_only=True)
@@ -24,19 +17,15 @@ class AccountRules:
     """The server's rules for new accounts, or a profile's."""
 
     terms_url: str = ""
-    binding: Demand = Demand.OPTIONAL
+    binding: Binding = Binding.OPTIONAL
 
     def under(self, policy: Mapping[str, Any]) -> AccountRules:
-        """The rules of a profile with that policy, where these are the server's.
-
-        What the API would never have stored, somebody wrote by hand: it counts as the strictest.
-        """
-        terms = policy.get("tos_url", self.terms_url)
+        """The rules of a profile with that policy, where these are the server's; a misread policy is the strictest."""
         try:
-            binding = Demand(policy.get("eab", self.binding))
-        except ValueError:
-            binding = Demand.REQUIRED
-        return AccountRules(terms_url=terms if isinstance(terms, str) else self.terms_url, binding=binding)
+            own = Policy.of(policy)
+        except PolicyError:
+            return attrs.evolve(self, binding=Binding.REQUIRED)
+        return AccountRules(terms_url=own.tos_url or self.terms_url, binding=own.eab or self.binding)
 
     def judge_terms(self, agreed: bool) -> None:
         """Raise Problem userActionRequired unless the terms were agreed to, or there are none."""
@@ -47,11 +36,14 @@ class AccountRules:
             raise Problem(ProblemType.USER_ACTION_REQUIRED, detail, headers=links, members=members)
 
     def judge_binding(self, sent: object) -> bool:
-        """Whether a binding that was sent (None if none was) is to be verified; raise Problem if one is missing."""
-        if self.binding is Demand.REQUIRED and sent is None:
+        """Whether a binding that was sent (None if none was) is to be verified; raise Problem if one is missing.
+
+        Where bindings are off, one that is sent is neither verified nor reflected (RFC 8555 section 7.3.4).
+        """
+        if self.binding is Binding.REQUIRED and sent is None:
             detail = (
                 "accounts need an external account binding here: ask the operator of this CA for a key id and a MAC"
                 " key, and give both to the client"
             )
             raise Problem(ProblemType.EXTERNAL_ACCOUNT_REQUIRED, detail)
-        return sent is not None and self.binding is not Demand.OFF
+        return sent is not None and self.binding is not Binding.OFF

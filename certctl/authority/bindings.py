@@ -14,9 +14,11 @@ from certctl.acme import eab, ids
 from certctl.acme.eab import Binding, EabKey, Standing
 from certctl.acme.encoding import base64url
 from certctl.acme.keys import PublicKey
+from certctl.acme.members import PolicyError
 from certctl.acme.objects import Profile
 from certctl.acme.problems import Problem, ProblemType
-from certctl.authority.operators import Kind, Refused, absent
+from certctl.authority.operators import Caller, Kind, Refused, absent
+from certctl.authority.profile_rules import check_account
 from certctl.authority.trail import Action, Event, Trail, stranger_to
 from certctl.sealing import Seal, SealError
 from certctl.storage import eab_keys, profiles
@@ -44,7 +46,7 @@ class Bindings:
 
     async def create(
         self,
-        actor: str,
+        caller: Caller,
         *,
         profile_id: str,
         name: str,
@@ -57,7 +59,7 @@ class Bindings:
         profile = await self._database.read(profiles.by_id(profile_id))
         if profile is None:
             raise absent("profile", profile_id)
-        _judge(name, expires_at, profile, now)
+        _judge(name, expires_at, policy or {}, profile, now)
         id, mac_key = ids.new(ids.EAB_KEY, now), secrets.token_bytes(eab.MAC_KEY)
         key = EabKey(
             id=id,
@@ -66,14 +68,14 @@ class Bindings:
             sealed_key=self._seal.seal(mac_key, *_bound_to(profile_id, id)),
             single_use=single_use,
             policy=policy or {},
-            created_by=actor,
+            created_by=caller.actor,
             created_at=now,
             expires_at=expires_at,
         )
-        await self._trail.record(now, _made(actor, key), eab_keys.insert(key))
+        await self._trail.record(now, _made(caller, key), eab_keys.insert(key))
         return key, base64url(mac_key)
 
-    async def revoke(self, actor: str, key_id: str) -> EabKey:
+    async def revoke(self, caller: Caller, key_id: str) -> EabKey:
         """Let a key bind no more accounts; those that it bound stay. Raises Refused if there is no such key.
 
         A key that was revoked before stays as it is, and nothing is recorded.
@@ -83,7 +85,7 @@ class Bindings:
         if key is None:
             raise absent("EAB key", key_id)
         event = Event(
-            actor=actor,
+            actor=caller.actor,
             action=Action.EAB_KEY_REVOKED,
             resource_type="eab_key",
             resource_id=key.id,
@@ -161,19 +163,25 @@ def _bound_to(profile_id: str, key_id: str) -> tuple[str, str, str]:
     return "eab-key", profile_id, key_id
 
 
-def _judge(name: str, expires_at: datetime | None, profile: Profile, now: datetime) -> None:
+def _judge(
+    name: str, expires_at: datetime | None, policy: Mapping[str, Any], profile: Profile, now: datetime
+) -> None:
     if not name.strip() or len(name) > MAX_NAME or not name.isprintable():
         raise Refused(Kind.INVALID, f"name is printable text of 1 to {MAX_NAME} characters")
     if expires_at is not None and expires_at <= now:
         raise Refused(Kind.INVALID, "expires_at lies in the past")
     if profile.archived_at is not None:
         raise Refused(Kind.CONFLICT, f"profile {profile.id} is archived")
+    try:
+        check_account(policy)
+    except PolicyError as error:
+        raise Refused(Kind.INVALID, str(error)) from None
 
 
-def _made(actor: str, key: EabKey) -> Event:
+def _made(caller: Caller, key: EabKey) -> Event:
     expires = {} if key.expires_at is None else {"expires_at": key.expires_at.isoformat()}
     return Event(
-        actor=actor,
+        actor=caller.actor,
         action=Action.EAB_KEY_CREATED,
         resource_type="eab_key",
         resource_id=key.id,

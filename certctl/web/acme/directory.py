@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from certctl.acme.account_rules import Demand
+from certctl.acme.profile_policy import Binding
 from certctl.web.acme.call import Call
 from certctl.web.answer import Answer, document
 
@@ -13,7 +13,7 @@ async def directory(call: Call[None]) -> Answer:
     """The URLs that a client starts from, and what it should know of the server."""
     service = call.authority.service
     rules = service.rules.under(call.profile.policy)
-    meta: dict[str, Any] = {"externalAccountRequired": rules.binding is Demand.REQUIRED}
+    meta: dict[str, Any] = {"externalAccountRequired": rules.binding is Binding.REQUIRED}
     if rules.terms_url:
         meta["termsOfService"] = rules.terms_url
     if service.website:
