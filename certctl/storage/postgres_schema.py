@@ -59,6 +59,6 @@ async def migrate(wire: Wire) -> None:
 
 
 async def _apply(wire: Wire, migration: Migration) -> None:
-    await wire.query(migration.sql.replace("$SERIAL", SERIAL).replace("%", "%%"))
+    await wire.query(migration.script("postgres", SERIAL).replace("%", "%%"))
     recorded = migration.version, migration.name, migration.oldest_code, datetime.now(UTC)
     await wire.query(_RECORD, recorded)

@@ -87,7 +87,7 @@ def migrate(connection: sqlite3.Connection) -> None:
     try:
         state = connection.execute("SELECT max(version), max(oldest_code) FROM schema_migrations").fetchone()
         for migration in pending(state[0] or 0, state[1] or 0):
-            for statement in _statements(migration.sql.replace("$SERIAL", "INTEGER")):
+            for statement in _statements(migration.script("sqlite", "INTEGER")):
                 connection.execute(statement)
             connection.execute(
                 "INSERT INTO schema_migrations VALUES (?, ?, ?, ?)",

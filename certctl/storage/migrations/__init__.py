@@ -1,18 +1,21 @@
 """The schema's numbered migrations: ``NNNN_name.sql``, run in order, each once, in one transaction.
 
 A file's first line says the oldest code that may open a database on which it ran, as the number of the newest
-migration that such code knows.
+migration that such code knows. What cannot be one text for all engines, such as triggers, follows in files of the same
+name and the engine's: ``NNNN_name.sqlite.sql``, ``NNNN_name.postgres.sql``.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 
 import attrs
 
 _NAME = re.compile(r"(\d{4})_(\w+)\.sql\Z")
+_ENGINES = ("sqlite", "postgres")
 _OLDEST = re.compile(r"-- oldest code: (\d+)\n")
 
 
@@ -24,6 +27,11 @@ class Migration:
     name: str
     oldest_code: int
     sql: str
+    own: Mapping[str, str] = attrs.field(factory=dict, order=False)  # what follows it, by engine
+
+    def script(self, engine: str, serial: str) -> str:
+        """All that an engine runs; ``serial`` is the type of its ids that count."""
+        return (self.sql + self.own.get(engine, "")).replace("$SERIAL", serial)
 
 
 class SchemaTooNew(Exception):
@@ -39,8 +47,14 @@ def migrations() -> tuple[Migration, ...]:
             sql = entry.read_text(encoding="utf-8")
             oldest = _OLDEST.match(sql)
             assert oldest is not None, f"{entry.name} does not say the oldest code"
-            found.append(Migration(int(match[1]), match[2], int(oldest[1]), sql))
+            found.append(Migration(int(match[1]), match[2], int(oldest[1]), sql, _own(entry.name)))
     return tuple(sorted(found))
+
+
+def _own(name: str) -> dict[str, str]:
+    """The parts of the engines, by engine."""
+    files = {each: resources.files(__name__) / f"{name.removesuffix('.sql')}.{each}.sql" for each in _ENGINES}
+    return {engine: file.read_text(encoding="utf-8") for engine, file in files.items() if file.is_file()}
 
 
 def pending(applied: int, oldest_code: int) -> tuple[Migration, ...]:

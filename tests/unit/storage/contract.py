@@ -122,10 +122,10 @@ class ChangeContract(DatabaseCase):
 
     def test_too_many_rows_are_a_conflict(self) -> None:
         """The number of rows is exact."""
-        self.write(entry("one"), entry("one"))
-        self.conflict(Statement("UPDATE audit_events SET action = ?", ("two",), rows=1))
-        self.assertEqual(self.rows("SELECT DISTINCT action FROM audit_events"), [("one",)])
-        self.write(Statement("UPDATE audit_events SET action = ?", ("two",), rows=2))
+        self.write(accounts.insert(attrs.evolve(ACCOUNT, id="acme-acc-2", thumbprint="thumbprint-2")))
+        self.conflict(Statement("UPDATE acme_accounts SET status = ?", ("revoked",), rows=1))
+        self.assertEqual(self.rows("SELECT DISTINCT status FROM acme_accounts"), [("valid",)])
+        self.write(Statement("UPDATE acme_accounts SET status = ?", ("revoked",), rows=2))
 
     def test_rows_may_be_left_open(self) -> None:
         """A statement that names no number may touch any."""
