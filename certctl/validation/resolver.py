@@ -7,37 +7,29 @@ not looked at.
 
 from __future__ import annotations
 
-import ipaddress
-import secrets
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
 
 import attrs
 import dns.exception
-import dns.flags
-import dns.message
 import dns.name
-import dns.opcode
 import dns.rcode
-import dns.rdataclass
 import dns.rdatatype
-from twisted.internet import error
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
-from twisted.internet.protocol import DatagramProtocol, Factory, connectionDone
-from twisted.protocols.basic import Int16StringReceiver
-from twisted.python.failure import Failure
+from twisted.internet.protocol import Factory
 
 from certctl.acme.problems import Problem, ProblemType
 from certctl.validation.addresses import Resolvers, Server
 from certctl.validation.attempt import Transient, within
+from certctl.validation.dns_messages import Answer, Query, unguessable
+from certctl.validation.dns_transport import REFUSED, Datagrams, NoAnswer, Stream
 from certctl.validation.special_purpose import IPAddress
 from certctl.validation.wire import Wire
 
-UDP_PAYLOAD = 1232  # bytes, announced by EDNS: fits an IPv6 packet of the smallest MTU (DNS flag day 2020)
-MAX_DATAGRAM = 4096  # bytes; what is longer is cut off and then does not parse
 MAX_TCP_ANSWER = 16 * 1024  # bytes; 64 KiB of records would keep the reactor busy for a tenth of a second
 MAX_ALIASES = 8  # CNAMEs followed for one question
 MAX_ADDRESSES = 16  # of each family
+
+T = TypeVar("T")
 
 
 class NameNotFound(Problem):
@@ -54,10 +46,6 @@ class AliasesRefused(Problem):
 
 class ResolverFailure(Transient):
     """No resolver gave an answer that could be used: SERVFAIL, REFUSED, silence."""
-
-
-class _NoAnswer(Exception):
-    """One resolver gave nothing usable; the text says what."""
 
 
 @attrs.frozen
@@ -80,196 +68,138 @@ class Resolver:
 
     async def txt(self, name: str, resolvers: Resolvers) -> tuple[bytes, ...]:
         """Return the TXT records of ``name``, the strings of each joined (RFC 1035 section 3.3.14)."""
-        return tuple(b"".join(each.strings) for each in await self._records(name, "TXT", resolvers))
+        (found,) = await self._records(name, (dns.rdatatype.TXT,), resolvers)
+        return tuple(b"".join(each.strings) for each in _had(found))
 
     async def caa(self, name: str, resolvers: Resolvers) -> tuple[CAARecord, ...]:
         """Return the CAA records of ``name`` itself, aliases followed (RFC 8659 section 3)."""
-        found = await self._records(name, "CAA", resolvers)
-        return tuple(CAARecord(each.flags, each.tag.decode("ascii", "replace"), each.value) for each in found)
+        (found,) = await self._records(name, (dns.rdatatype.CAA,), resolvers)
+        return tuple(
+            CAARecord(each.flags, each.tag.decode("ascii", "replace"), each.value) for each in _had(found)
+        )
 
     async def addresses(self, name: str, resolvers: Resolvers) -> tuple[IPAddress, ...]:
         """Return the addresses of ``name``, IPv6 first. One family is enough: the other may have failed."""
-        both = [Deferred.fromCoroutine(self._records(name, kind, resolvers)) for kind in ("AAAA", "A")]
-        found: list[IPAddress] = []
-        problems: list[Problem] = []
-        for result in await _all_of(both):
-            if isinstance(result, Problem):
-                problems.append(result)
-            else:
-                found += [ipaddress.ip_address(each.address) for each in result[:MAX_ADDRESSES]]
+        both = await self._records(name, (dns.rdatatype.AAAA, dns.rdatatype.A), resolvers)
+        problems = [each for each in both if isinstance(each, Problem)]
+        found = [each for each in both if not isinstance(each, Problem)]
         if not found:
             raise _worst(name, problems)
-        return tuple(found)
+        return tuple(address for family in found for address in family[:MAX_ADDRESSES])
 
-    async def _records(self, name: str, kind: str, resolvers: Resolvers) -> list[Any]:
-        path: Path = (_name(name),)
-        rdtype = dns.rdatatype.from_text(kind)
-        while True:
-            servers = resolvers.serving(path[-1].to_text())
-            answer = await self._ask(path[-1], rdtype, servers)
-            longer = follow(answer, path, rdtype)
-            rrset = answer.get_rrset(answer.answer, longer[-1], dns.rdataclass.IN, rdtype)
-            if rrset:
-                return list(rrset)
-            if answer.rcode() == dns.rcode.NXDOMAIN:
-                raise NameNotFound(
-                    ProblemType.DNS, f"{_shown(longer)} does not exist (NXDOMAIN asking for {kind})"
-                )
-            if longer == path:
-                raise NoRecords(ProblemType.DNS, f"{_shown(longer)} has no {kind} record")
-            path = longer
+    async def _records(
+        self, name: str, types: Sequence[dns.rdatatype.RdataType], resolvers: Resolvers
+    ) -> list[Sequence[Any] | Problem]:
+        """For each of the types the records of a name, or why there are none. The first questions go out together."""
+        path = (_name(name),)
+        questions = [(path[0], rdtype) for rdtype in types]
+        answers = await self._ask(questions, resolvers.serving(name))
+        return [
+            answer if isinstance(answer, Problem) else await self._follow(answer, path, rdtype, resolvers)
+            for answer, rdtype in zip(answers, types, strict=True)
+        ]
+
+    async def _follow(
+        self, answer: Answer, path: Path, rdtype: dns.rdatatype.RdataType, resolvers: Resolvers
+    ) -> Sequence[Any] | Problem:
+        """Return the records at the end of the CNAMEs, or why there are none."""
+        kind = dns.rdatatype.to_text(rdtype)
+        try:
+            while True:
+                longer = follow(answer, path, rdtype)
+                if found := answer.records(longer[-1], rdtype):
+                    return found
+                if answer.rcode == dns.rcode.NXDOMAIN:
+                    words = f"{_shown(longer)} does not exist (NXDOMAIN asking for {kind})"
+                    return NameNotFound(ProblemType.DNS, words)
+                if longer == path:
+                    return NoRecords(ProblemType.DNS, f"{_shown(longer)} has no {kind} record")
+                path = longer
+                servers = resolvers.serving(path[-1].to_text())
+                answer = _had(*await self._ask([(path[-1], rdtype)], servers))
+        except Problem as problem:
+            return problem
 
     async def _ask(
-        self, name: dns.name.Name, rdtype: Any, servers: tuple[Server, ...]
-    ) -> dns.message.Message:
-        reasons: list[str] = []
+        self, questions: Sequence[Question], servers: tuple[Server, ...]
+    ) -> list[Answer | Problem]:
+        """The answer to each question of the first resolver that has one, or ResolverFailure."""
+        answers: dict[int, Answer] = {}  # by the question's number
+        reasons: list[list[str]] = [[] for _ in questions]
         for server in servers * self.rounds:
-            try:
-                answer = await self._exchange(self._query(name, rdtype), server)
-                if answer.rcode() in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
-                    return answer
-                raise _NoAnswer(dns.rcode.to_text(answer.rcode()))
-            except _NoAnswer as failure:
-                reasons.append(str(failure))
-        words = ", ".join(dict.fromkeys(reasons))
-        raise ResolverFailure(
-            ProblemType.DNS,
-            f"the lookup of {dns.rdatatype.to_text(rdtype)} {_shown((name,))} failed: {words}",
-        )
+            open = [number for number in range(len(questions)) if number not in answers]
+            if not open:
+                break
+            queries = unguessable([questions[number] for number in open], self.mix_case)
+            for number, outcome in zip(open, await self._exchange(queries, server), strict=True):
+                if isinstance(outcome, NoAnswer):
+                    reasons[number].append(str(outcome))
+                elif outcome.rcode in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+                    answers[number] = outcome
+                else:
+                    reasons[number].append(dns.rcode.to_text(outcome.rcode))
+        return [
+            answers.get(number) or _failure(question, reasons[number])
+            for number, question in enumerate(questions)
+        ]
 
-    def _query(self, name: dns.name.Name, rdtype: Any) -> dns.message.QueryMessage:
-        """Make a query that nobody off the path can guess, recursion desired."""
-        if self.mix_case:
-            name = dns.name.Name([bytes(_any_case(byte) for byte in label) for label in name.labels])
-        return dns.message.make_query(
-            name, rdtype, use_edns=0, payload=UDP_PAYLOAD, flags=dns.flags.RD, id=secrets.randbelow(0x10000)
-        )
-
-    async def _exchange(self, query: dns.message.QueryMessage, server: Server) -> dns.message.Message:
+    async def _exchange(self, queries: Sequence[Query], server: Server) -> list[Answer | NoAnswer]:
         """Ask one resolver: by UDP, and by TCP what UDP cannot hold (RFC 7766 section 5)."""
+        outcomes = await self._by_udp(queries, server)
+        return [
+            await self._by_tcp(query, server)
+            if isinstance(outcome, Answer) and outcome.truncated
+            else outcome
+            for query, outcome in zip(queries, outcomes, strict=True)
+        ]
 
-        def late() -> _NoAnswer:
-            return _NoAnswer(f"no answer within {self.seconds:g} s")
-
-        answer = await within(self._reactor, self.seconds, self._by_udp(query, server), late)
-        if not answer.flags & dns.flags.TC:
-            return answer
-        answer = await within(self._reactor, self.seconds, self._by_tcp(query, server), late)
-        if answer.flags & dns.flags.TC:
-            raise _NoAnswer("cut short by TCP too")
-        return answer
-
-    async def _by_udp(self, query: dns.message.QueryMessage, server: Server) -> dns.message.Message:
-        """Ask from a port of its own, which the kernel picks at random and connects to this resolver
-        alone.
-        """
-        protocol = _Datagrams(query, self.mix_case)
-        interface = "::" if server[0].version == 6 else ""
+    async def _by_udp(self, queries: Sequence[Query], server: Server) -> list[Answer | NoAnswer]:
         try:
-            port = self._reactor.listenUDP(0, protocol, interface=interface, maxPacketSize=MAX_DATAGRAM)
-        except error.CannotListenError:
-            raise _NoAnswer("no socket") from None
+            datagrams = Datagrams(self._reactor, server, queries, self.mix_case)
+        except OSError as failure:
+            refused = isinstance(failure, ConnectionRefusedError)
+            return [REFUSED if refused else NoAnswer("unreachable")] * len(queries)
+        timer = self._reactor.callLater(self.seconds, lambda: datagrams.end(self._late()))
         try:
-            port.connect(str(server[0]), server[1])
-            port.write(query.to_wire())
-            return await protocol.answer
-        except OSError:
-            raise _NoAnswer("unreachable") from None
+            return await datagrams.outcomes
         finally:
-            protocol.waiting = False
-            await maybeDeferred(port.stopListening)
+            datagrams.close()
+            if timer.active():
+                timer.cancel()
 
-    async def _by_tcp(self, query: dns.message.QueryMessage, server: Server) -> dns.message.Message:
+    async def _by_tcp(self, query: Query, server: Server) -> Answer | NoAnswer:
+        try:
+            answer = await within(self._reactor, self.seconds, self._stream(query, server), self._late)
+        except NoAnswer as reason:
+            return reason
+        return NoAnswer("cut short by TCP too") if answer.truncated else answer
+
+    async def _stream(self, query: Query, server: Server) -> Answer:
         async with Wire(self._reactor, (server[0],), server[1], self.seconds, MAX_TCP_ANSWER) as wire:
             try:
-                protocol = await wire.connect(Factory.forProtocol(lambda: _Stream(query, self.mix_case)))
+                protocol = await wire.connect(Factory.forProtocol(lambda: Stream(query, self.mix_case)))
             except Transient:
-                raise _NoAnswer("refused by TCP") from None
-            assert isinstance(protocol, _Stream)
+                raise NoAnswer("refused by TCP") from None
+            assert isinstance(protocol, Stream)
             return await protocol.answer
 
-
-class _Datagrams(DatagramProtocol):
-    """Waits for the datagram that answers the query; all others are dropped."""
-
-    noisy = False
-
-    def __init__(self, query: dns.message.QueryMessage, exact: bool) -> None:
-        self._query, self._exact = query, exact
-        self.answer: Deferred[dns.message.Message] = Deferred()
-        self.waiting = True
-
-    def connectionRefused(self) -> None:
-        self.stopProtocol()
-
-    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
-        message = answering(datagram, self._query, self._exact)
-        if message is not None and not self.answer.called:
-            self.answer.callback(message)
-
-    def stopProtocol(self) -> None:
-        """The socket is gone: after an ICMP error, which epoll reports as a hang-up, or because we are done."""
-        if not self.answer.called and self.waiting:
-            self.answer.errback(Failure(_NoAnswer("refused")))
+    def _late(self) -> NoAnswer:
+        return NoAnswer(f"no answer within {self.seconds:g} s")
 
 
-class _Stream(Int16StringReceiver):
-    """Sends the query and waits for its answer (RFC 7766 section 8)."""
-
-    noisy = False
-
-    def __init__(self, query: dns.message.QueryMessage, exact: bool) -> None:
-        self._query, self._exact = query, exact
-        self.answer: Deferred[dns.message.Message] = Deferred()
-
-    def connectionMade(self) -> None:
-        self.sendString(self._query.to_wire())
-
-    def stringReceived(self, string: bytes) -> None:
-        message = answering(string, self._query, self._exact)
-        if message is not None and not self.answer.called:
-            self.answer.callback(message)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if not self.answer.called:
-            self.answer.errback(Failure(_NoAnswer("closed without an answer")))
-
-
-def answering(
-    wire: bytes, query: dns.message.QueryMessage, exact: bool = False
-) -> dns.message.Message | None:
-    """Return the message in ``wire`` if it answers ``query`` (RFC 5452 section 9.1), else None.
-
-    The id, the question (with ``exact`` in its very case) and the header must match; what does not parse is
-    None too. Of a truncated answer the question alone is read.
-    """
-    if len(wire) < 12 or int.from_bytes(wire[:2], "big") != query.id:
-        return None
-    truncated = bool(int.from_bytes(wire[2:4], "big") & dns.flags.TC)
-    try:
-        message = dns.message.from_wire(wire, question_only=truncated)
-    except (dns.exception.DNSException, ValueError):
-        return None
-    if not message.flags & dns.flags.QR or message.opcode() != dns.opcode.QUERY or len(message.question) != 1:
-        return None
-    asked, echoed = query.question[0], message.question[0]
-    if (asked.name, asked.rdtype, asked.rdclass) != (echoed.name, echoed.rdtype, echoed.rdclass):
-        return None
-    return None if exact and asked.name.labels != echoed.name.labels else message
-
-
+Question = tuple[dns.name.Name, dns.rdatatype.RdataType]
 Path = tuple[dns.name.Name, ...]
 
 
-def follow(answer: dns.message.Message, path: Path, rdtype: Any) -> Path:
+def follow(answer: Answer, path: Path, rdtype: dns.rdatatype.RdataType) -> Path:
     """Return ``path`` with the CNAMEs that the answer holds for its last name (RFC 1034 section 3.6.2)."""
-    while not answer.get_rrset(answer.answer, path[-1], dns.rdataclass.IN, rdtype):
-        alias = answer.get_rrset(answer.answer, path[-1], dns.rdataclass.IN, dns.rdatatype.CNAME)
-        if not alias:
+    while not answer.records(path[-1], rdtype):
+        alias = answer.alias(path[-1])
+        if alias is None:
             break
-        if alias[0].target in path:
+        if alias in path:
             raise AliasesRefused(ProblemType.DNS, f"the CNAMEs of {_shown(path[:1])} run in a circle")
-        path = (*path, alias[0].target)
+        path = (*path, alias)
         if len(path) > MAX_ALIASES + 1:
             raise AliasesRefused(
                 ProblemType.DNS, f"{_shown(path[:1])} leads to more than {MAX_ALIASES} CNAMEs"
@@ -277,15 +207,20 @@ def follow(answer: dns.message.Message, path: Path, rdtype: Any) -> Path:
     return path
 
 
-async def _all_of(lookups: list[Deferred[list[Any]]]) -> list[list[Any] | Problem]:
-    """Await all, cancel all with the waiting; what is no Problem is raised."""
-    results: list[list[Any] | Problem] = []
-    outcome: Any
-    for succeeded, outcome in await DeferredList(lookups, consumeErrors=True):
-        if not succeeded and not isinstance(outcome.value, Problem):
-            raise outcome.value
-        results.append(outcome if succeeded else outcome.value)
-    return results
+def _had(found: T | Problem) -> T:
+    """What was found; raises what stands in its place."""
+    if isinstance(found, Problem):
+        raise found
+    return found
+
+
+def _failure(question: Question, reasons: Sequence[str]) -> ResolverFailure:
+    name, rdtype = question
+    words = ", ".join(dict.fromkeys(reasons))
+    return ResolverFailure(
+        ProblemType.DNS,
+        f"the lookup of {dns.rdatatype.to_text(rdtype)} {_shown((name,))} failed: {words}",
+    )
 
 
 def _name(text: str) -> dns.name.Name:
@@ -313,7 +248,3 @@ def _shown(path: Path) -> str:
     """The name asked, and where its aliases led."""
     names = [each.to_text(omit_final_dot=True) for each in path]
     return names[0] if len(names) == 1 else f"{names[0]} (alias of {names[-1]})"
-
-
-def _any_case(byte: int) -> int:
-    return byte ^ 0x20 if chr(byte).isalpha() and byte < 128 and secrets.randbits(1) else byte

@@ -11,10 +11,8 @@ import dns.name
 import dns.rcode
 import dns.rdatatype
 import dns.rrset
-from hypothesis import given
-from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.trial.unittest import TestCase
 
 from certctl.acme.problems import Problem, ProblemType
 from certctl.validation.addresses import Resolvers
@@ -27,7 +25,6 @@ from certctl.validation.resolver import (
     NoRecords,
     Resolver,
     ResolverFailure,
-    answering,
 )
 
 from .responders import DNSResponder, reactor
@@ -364,51 +361,3 @@ class TransportTests(ResolverCase):
         self.resolvers = Resolvers.of([self.dns.listen(self, "::1")])
         self.dns.truncate = True
         self.assertEqual(len(await self.txt()), 3)
-
-
-class AnsweringTests(SynchronousTestCase):
-    """Which bytes answer a query."""
-
-    query = dns.message.make_query("a.example", "TXT", id=0x1234)
-
-    def test_good(self) -> None:
-        response = dns.message.make_response(self.query)
-        self.assertIsNotNone(answering(response.to_wire(), self.query))
-
-    def test_case(self) -> None:
-        """Another case is the same name, unless the case was part of the question."""
-        shouted = dns.message.make_query("A.Example", "TXT", id=0x1234)
-        wire = dns.message.make_response(shouted).to_wire()
-        self.assertIsNotNone(answering(wire, self.query))
-        self.assertIsNone(answering(wire, self.query, exact=True))
-
-    def test_id(self) -> None:
-        """One bit of the id is enough to be a stranger."""
-        wire = dns.message.make_response(self.query).to_wire()
-        for bit in range(16):
-            self.assertIsNone(answering((0x1234 ^ 1 << bit).to_bytes(2, "big") + wire[2:], self.query))
-
-    def test_no_question(self) -> None:
-        wire = dns.message.make_response(self.query).to_wire()
-        self.assertIsNone(answering(wire[:4] + b"\0\0" + wire[6:12], self.query))
-
-    @given(st.binary(max_size=600))
-    def test_any_bytes(self, data: bytes) -> None:
-        answering(data, self.query)
-
-    @given(st.binary(max_size=200), st.integers(0, 0xFFFF), st.tuples(*[st.integers(0, 3)] * 3))
-    def test_any_records(self, data: bytes, flags: int, counts: tuple[int, int, int]) -> None:
-        """The header and the question fit, the rest is rubbish: None or a message, nothing else."""
-        question = self.query.to_wire()[12 : 12 + 15]
-        head = b"\x12\x34" + (flags | 0x8000).to_bytes(2, "big") + b"\0\1"
-        answering(head + b"".join(each.to_bytes(2, "big") for each in counts) + question + data, self.query)
-
-    @given(st.data())
-    def test_flipped_bits(self, data: st.DataObject) -> None:
-        response = dns.message.make_response(self.query)
-        response.answer.append(dns.rrset.from_text("a.example.", 60, "IN", "TXT", '"x"'))
-        response.answer.append(dns.rrset.from_text("a.example.", 60, "IN", "CNAME", "b.example."))
-        wire = bytearray(response.to_wire())
-        for _ in range(data.draw(st.integers(1, 8))):
-            wire[data.draw(st.integers(2, len(wire) - 1))] = data.draw(st.integers(0, 255))
-        answering(bytes(wire), self.query)
