@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import ipaddress
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -155,3 +156,25 @@ def make_csr(
         builder = builder.add_extension(extension, critical=False)
     hashed = None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
     return key, builder.sign(key, hashed).public_bytes(serialization.Encoding.DER)
+
+
+@attrs.frozen
+class BindingKey:
+    """A MAC key and its identifier, as an operator hands them out (RFC 8555 section 7.3.4)."""
+
+    id: str
+    mac_key: str  # base64url
+
+    def bind(self, account_key: Signer, url: str, algorithm: str = "HS256") -> dict[str, str]:
+        """Return the member externalAccountBinding of a newAccount request to ``url``."""
+        return self.sign({"alg": algorithm, "kid": self.id, "url": url}, account_key.jwk)
+
+    def sign(self, header: Mapping[str, Any] | bytes, payload: object) -> dict[str, str]:
+        """Return a JWS with a MAC, whatever its header and payload (an object, or bytes as they are) say."""
+        octets = header if isinstance(header, bytes) else as_json(header)
+        named = json.loads(octets).get("alg") if octets.startswith(b"{") else None
+        hashed = {"HS384": "sha384", "HS512": "sha512"}.get(str(named), "sha256")
+        protected, encoded = b64(octets), b64(payload if isinstance(payload, bytes) else as_json(payload))
+        key = base64.urlsafe_b64decode(self.mac_key + "=" * (-len(self.mac_key) % 4))
+        mac = hmac.digest(key, f"{protected}.{encoded}".encode("ascii"), hashed)
+        return {"protected": protected, "payload": encoded, "signature": b64(mac)}
