@@ -17,7 +17,7 @@ from certctl.storage.postgres import PostgresDatabase
 from certctl.storage.postgres_sql import command
 from certctl.storage.postgres_wire import hosts
 from tests.integration.postgres import TEMPLATE, Loop, shared
-from tests.unit.storage import contract, contract_objects, contract_orders
+from tests.unit.storage import contract, contract_eab_keys, contract_objects, contract_orders
 
 T = TypeVar("T")
 _numbers = itertools.count(1)
@@ -75,6 +75,14 @@ class OrderTests(OnPostgres, contract_orders.OrderContract, SynchronousTestCase)
 
 class AuthorizationTests(OnPostgres, contract_orders.AuthorizationContract, SynchronousTestCase):
     pass
+
+
+class EabKeyTests(OnPostgres, contract_eab_keys.EabKeyContract, SynchronousTestCase):
+    """Keys for external account bindings."""
+
+
+class SealingTests(OnPostgres, contract_eab_keys.SealingContract, SynchronousTestCase):
+    """Which secret seals them."""
 
 
 class PlanTests(OnPostgres, contract.DatabaseCase, SynchronousTestCase):

@@ -16,8 +16,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from certctl.acme.objects import AuthMode
 from certctl.authority.trail import Trail
-from certctl.start import StartError, fingerprint, seed
-from certctl.storage import issuers, profiles
+from certctl.sealing import Seal
+from certctl.start import StartError, fingerprint, seed, share_secret
+from certctl.storage import issuers, profiles, sealing
 from certctl.storage.database import Query
 from certctl.storage.sqlite import MEMORY, SqliteDatabase
 from tests.unit.storage.contract import NOW
@@ -115,3 +116,54 @@ class IssuerTests(SynchronousTestCase):
         self.assertEqual(self.recorded(), renewed.chain[0])
         self.start(self.first)
         self.assertEqual(self.recorded(), renewed.chain[0])
+
+
+class SecretTests(SynchronousTestCase):
+    """The secret that seals keys: all servers on a database have the same one."""
+
+    def setUp(self) -> None:
+        self.database = SqliteDatabase(MEMORY)
+        self.trail = Trail(self.database, Clock())
+        self.first, self.other = Seal(bytes(32)), Seal(b"\1" * 32)
+        self.start(self.first)
+
+    def start(self, seal: Seal, accepted: str | None = None) -> None:
+        """Start with a secret."""
+        started = Deferred.fromCoroutine(share_secret(self.database, self.trail, seal, accepted))
+        failed: list[Any] = []
+        _ = started.addErrback(failed.append)
+        if failed:
+            failed[0].raiseException()
+
+    def recorded(self) -> list[Any]:
+        """What the database and the trail have of secrets."""
+        query = Query(
+            "SELECT details FROM audit_events ORDER BY id", (), lambda rows: [row[0] for row in rows]
+        )
+        work = Deferred.fromCoroutine(self.database.read(sealing.fingerprint()))
+        events = Deferred.fromCoroutine(self.database.read(query))
+        return [
+            self.successResultOf(work),
+            *(each["fingerprint"] for each in self.successResultOf(events)),
+        ]
+
+    def test_first_start(self) -> None:
+        """The first start records the secret's fingerprint, and the next finds it."""
+        self.start(self.first)
+        self.assertEqual(self.recorded(), [self.first.fingerprint] * 2)
+
+    def test_another(self) -> None:
+        """A server with another secret does not start, and says in a sentence what to do."""
+        for accepted in (None, self.first.fingerprint):
+            error = str(self.assertRaises(StartError, self.start, self.other, accepted))
+            own, known = self.other.fingerprint, self.first.fingerprint
+            for part in (own, known, "copy that file", f"CERTCTL_SECRET_KEY_ACCEPT to {own}"):
+                self.assertIn(part, error)
+        self.assertEqual(self.recorded(), [self.first.fingerprint] * 2)
+
+    def test_accepted(self) -> None:
+        """Where the old one is lost, the operator names the one that takes its place."""
+        self.start(self.other, self.other.fingerprint)
+        own = self.other.fingerprint
+        self.assertEqual(self.recorded(), [own, self.first.fingerprint, own])
+        self.assertRaises(StartError, self.start, self.first, own)

@@ -28,7 +28,7 @@ from certctl.storage import (
 from certctl.storage.database import Conflict, Database, NonceSpent, Query, Statement, Unavailable, nothing
 from certctl.storage.migrations import SchemaTooNew, migrations, pending
 from certctl.storage.sqlite import MEMORY, DatabaseInUse, SqliteDatabase, connect, migrate
-from tests.unit.storage import contract, contract_objects, contract_orders
+from tests.unit.storage import contract, contract_eab_keys, contract_objects, contract_orders
 from tests.unit.storage.contract import ACCOUNT, NOW, PROFILE, entry
 
 
@@ -76,6 +76,14 @@ class AuthorizationTests(InMemory, contract_orders.AuthorizationContract, Synchr
 
 class FailureTests(InMemory, contract_orders.FailureContract, SynchronousTestCase):
     pass
+
+
+class EabKeyTests(InMemory, contract_eab_keys.EabKeyContract, SynchronousTestCase):
+    """Keys for external account bindings."""
+
+
+class SealingTests(InMemory, contract_eab_keys.SealingContract, SynchronousTestCase):
+    """Which secret seals them."""
 
 
 class FileCase(contract.DatabaseCase, SynchronousTestCase):
