@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import attrs
 from hypothesis import given
@@ -90,7 +91,7 @@ class StandingTests(SynchronousTestCase):
     def test_table(self) -> None:
         """Revoked counts before expired, and expired before used."""
         hour = timedelta(hours=1)
-        cases: tuple[tuple[dict[str, object], Standing], ...] = (
+        cases: tuple[tuple[dict[str, Any], Standing], ...] = (
             ({}, Standing.ACTIVE),
             ({"uses": 7}, Standing.ACTIVE),
             ({"single_use": True}, Standing.ACTIVE),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import attrs
 
@@ -98,7 +99,7 @@ class EabKeyContract(DatabaseCase):
                     for each in newest
                     if each.standing(NOW) is standing and profile in (None, each.profile_id)
                 ]
-                chosen = {"profile_id": profile, "standing": standing}
+                chosen: dict[str, Any] = {"profile_id": profile, "standing": standing}
                 self.assertEqual(self.read(eab_keys.page(NOW, limit=10, **chosen)), expected, chosen)
                 self.assertEqual(self.read(eab_keys.count(NOW, **chosen)), len(expected), chosen)
 
