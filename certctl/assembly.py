@@ -31,7 +31,9 @@ from certctl.authority.issuance import Issuance
 from certctl.authority.limits import Limits, Rates
 from certctl.authority.operators import Role
 from certctl.authority.orders import Orders
+from certctl.authority.profile_rules import ProfileRules
 from certctl.authority.profiles import Profiles
+from certctl.authority.renewals import Renewals
 from certctl.authority.revocation import Revocation
 from certctl.authority.sweeper import Sweeper
 from certctl.authority.trail import Trail
@@ -93,6 +95,7 @@ def assemble(
     database = MeasuredDatabase(database, metrics)
     trail = Trail(database, reactor, metrics)
     nonces = NonceMint(lambda: database.nonce_key, settings.acme_server_nonce_ttl)
+    rules = _profile_rules(settings)
     ground = _Ground(
         settings=settings,
         database=database,
@@ -100,7 +103,8 @@ def assemble(
         reactor=reactor,
         trail=trail,
         background=background,
-        limits=Limits(database, trail, _rates(settings)),
+        limits=Limits(database, trail, rules, _rates(settings)),
+        rules=rules,
         network=_network(settings),
         permission=Permission(caa(reactor), settings.acme_server_caa_identities, _account_url(settings)),
         bindings=Bindings(database, trail, seal),
@@ -144,6 +148,7 @@ class _Ground:
     trail: Trail
     background: Background
     limits: Limits
+    rules: ProfileRules
     network: Network
     permission: Permission
     bindings: Bindings
@@ -201,13 +206,20 @@ def _authority(ground: _Ground, challenges: Challenges) -> Authority:
         database,
         trail,
         ground.network,
+        ground.rules,
         ttl=settings.acme_server_authz_ttl,
         pause_after=settings.acme_server_pause_after_failures,
+    )
+    renewals = Renewals(
+        database,
+        ground.issuers,
+        enabled=settings.acme_server_ari_enabled,
+        poll_interval=settings.acme_server_ari_poll_interval,
     )
     return Authority(
         trail=trail,
         service=Service(
-            directory=DIRECTORY,
+            directory=tuple(each for each in DIRECTORY if renewals.enabled or each[0] != "renewalInfo"),
             rules=rules,
             website=settings.acme_server_website or "",
             caa_identities=settings.acme_server_caa_identities,
@@ -221,12 +233,14 @@ def _authority(ground: _Ground, challenges: Challenges) -> Authority:
             ground.issuers,
             authorizations,
             limits,
+            renewals,
+            ground.rules,
             ttl=settings.acme_server_order_ttl,
-            max_identifiers=settings.acme_server_max_identifiers,
         ),
         challenges=challenges,
-        issuance=Issuance(database, trail, ground.issuers, ground.network, ground.permission),
+        issuance=Issuance(database, trail, ground.issuers, ground.network, ground.permission, ground.rules),
         revocation=Revocation(database, trail),
+        renewals=renewals,
     )
 
 
@@ -250,6 +264,14 @@ def _concurrency(settings: Settings) -> Mapping[ChallengeType, int]:
         ChallengeType.DNS01: settings.acme_server_dns01_concurrency,
         ChallengeType.TLSALPN01: settings.acme_server_tlsalpn01_concurrency,
     }
+
+
+def _profile_rules(settings: Settings) -> ProfileRules:
+    return ProfileRules(
+        require_name_policy=settings.acme_server_require_name_policy,
+        max_identifiers=settings.acme_server_max_identifiers,
+        accounts=_account_rules(settings),
+    )
 
 
 def _account_rules(settings: Settings) -> AccountRules:

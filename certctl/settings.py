@@ -25,6 +25,7 @@ from certctl.settings_sources import PREFIX, SETTINGS_FILE, SettingsError
 __all__ = ["AuthMode", "AuthType", "LogFormat", "LogLevel", "Settings", "SettingsError", "declared"]
 
 MILLISECOND = timedelta(milliseconds=1)
+SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -62,6 +63,7 @@ DATABASE = Section("Database")
 CA = Section("Certification authority")
 ACME = Section("ACME")
 AUTH = Section("REST API keys")
+AUDIT = Section("Audit trail")
 LOG = Section("Log")
 
 
@@ -172,15 +174,16 @@ class Settings:
     acme_server_max_identifiers: int = ACME.setting(
         CONCURRENCY, 100, "The most names and addresses that one order may have."
     )
+    acme_server_require_name_policy: bool = ACME.setting(
+        kinds.BOOLEAN, False, "Whether profiles that trust accounts must have a name policy to give anything."
+    )
     acme_server_poll_hold: timedelta = ACME.setting(
         duration(timedelta(0), MINUTE),
         timedelta(seconds=1),
         "How long the answer to who asks for an authorization waits for the end of its validation. 0s: not at all.",
     )
     acme_server_pause_after_failures: int = ACME.setting(
-        COUNT,
-        20,
-        "After how many failed validations in a row an account's orders for a name are refused. 0: never.",
+        COUNT, 20, "How many failed validations in a row pause a name for an account. 0: never."
     )
     acme_server_tos_url: str | None = ACME.setting(
         optional(kinds.WEB_URL), None, "The terms of service that a new account must agree to."
@@ -194,9 +197,7 @@ class Settings:
         "The names that stand for this CA in CAA records, listed in the directory.",
     )
     acme_server_eab_required: bool = ACME.setting(
-        kinds.BOOLEAN,
-        False,
-        "Whether a new account must be bound to an external account (RFC 8555 section 7.3.4).",
+        kinds.BOOLEAN, False, "Whether new accounts need an external binding (RFC 8555 section 7.3.4)."
     )
     acme_server_http01_concurrency: int = ACME.setting(
         CONCURRENCY, 10, "The most http-01 challenges that are validated at the same time."
@@ -231,10 +232,10 @@ class Settings:
         "Networks that validation never dials, even where they are also allowed.",
     )
     acme_server_ari_enabled: bool = ACME.setting(
-        kinds.BOOLEAN, True, "Whether clients are told when to renew (RFC 9773).", in_force=False
+        kinds.BOOLEAN, True, "Whether clients are told when to renew (RFC 9773)."
     )
     acme_server_ari_poll_interval: timedelta = ACME.setting(
-        duration(MINUTE, YEAR), 6 * HOUR, "How long a client waits before it asks that again.", in_force=False
+        duration(MINUTE, YEAR), 6 * HOUR, "How long a client waits before it asks that again."
     )
     acme_server_rate_limit_orders_per_hour: int = ACME.setting(
         COUNT, 100, "The most orders of an account in an hour; 0 is no limit."
@@ -268,6 +269,13 @@ class Settings:
     )
     api_requests_per_minute: int = AUTH.setting(
         COUNT, 600, "The most requests to the REST API by one key in a minute, at one process; 0 is no limit."
+    )
+
+    audit_chain_interval: timedelta = AUDIT.setting(
+        duration(100 * MILLISECOND, HOUR), 10 * SECOND, "How often new audit events are put into the chain."
+    )
+    audit_checkpoint_interval: timedelta = AUDIT.setting(
+        duration(SECOND, YEAR), HOUR, "How often the end of the audit trail's chain is signed."
     )
 
     log_level: LogLevel = LOG.setting(

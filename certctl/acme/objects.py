@@ -118,6 +118,7 @@ class Order:
     not_after: datetime | None = None
     error: Mapping[str, Any] | None = None  # a problem document
     certificate_id: str | None = None  # of the certificate version that was issued
+    replaces: str | None = None  # the certID of the certificate that it is to replace (RFC 9773 section 5)
 
 
 @attrs.frozen(kw_only=True)

@@ -17,6 +17,7 @@ from certctl.authority.bindings import Bindings
 from certctl.authority.challenges import Challenges
 from certctl.authority.issuance import Issuance
 from certctl.authority.orders import Orders
+from certctl.authority.renewals import Renewals
 from certctl.authority.revocation import Revocation
 from certctl.authority.trail import Trail
 
@@ -25,7 +26,7 @@ from certctl.authority.trail import Trail
 class Service:
     """What the directory says of the server (RFC 8555 section 9.7.6)."""
 
-    directory: tuple[tuple[str, str], ...]  # the directory's members, and the routes they name
+    directory: tuple[tuple[str, str], ...]  # the directory's members, and their paths below the profile
     rules: AccountRules
     website: str = ""
     caa_identities: tuple[str, ...] = ()
@@ -44,6 +45,7 @@ class Authority:
     challenges: Challenges
     issuance: Issuance
     revocation: Revocation
+    renewals: Renewals
 
     def now(self) -> datetime:
         """The time, in UTC."""

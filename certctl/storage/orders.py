@@ -14,8 +14,9 @@ OPEN = "status IN ('pending', 'ready', 'processing')"
 
 _OWN = (
     "id, profile_id, account_id, status, identifiers, expires_at, created_at, not_before, not_after, error,"
-    " certificate_id"
+    " certificate_id, replaces"
 )
+_WIDTH = len(_OWN.split(", "))
 _COLUMNS = ", ".join(f"o.{name}" for name in _OWN.split(", "))
 _WITH_AUTHORIZATIONS = (
     f"SELECT {_COLUMNS}, a.id, a.status, a.expires_at FROM acme_orders o"
@@ -48,20 +49,25 @@ def _order(rows: list[Row]) -> Order | None:
         not_after,
         error,
         cert,
-    ) = rows[0][:11]
+        replaces,
+    ) = rows[0][:_WIDTH]
     return Order(
         id=id,
         profile_id=profile_id,
         account_id=account_id,
         status=Status(status),
         identifiers=unpack(identifiers),
-        authorizations=tuple(AuthorizationState(row[11], Status(row[12]), row[13]) for row in rows),
+        authorizations=tuple(
+            AuthorizationState(id, Status(state), until)
+            for id, state, until in (row[_WIDTH:] for row in rows)
+        ),
         expires_at=expires_at,
         created_at=created_at,
         not_before=not_before,
         not_after=not_after,
         error=error,
         certificate_id=cert,
+        replaces=replaces,
     )
 
 
@@ -117,7 +123,8 @@ _INSERT = f"INSERT INTO acme_orders ({_OWN}, updated_at)"
 def insert(order: Order, most_open: int = 0) -> list[Statement]:
     """Add an order and what ties it to its authorizations, which must be there.
 
-    Touches no row if the account has ``most_open`` open orders already; 0 is no limit.
+    Touches no row if the account has ``most_open`` open orders already (0 is no limit), or if another order that is
+    not invalid replaces the same certificate.
     """
     values = (
         order.id,
@@ -131,19 +138,27 @@ def insert(order: Order, most_open: int = 0) -> list[Statement]:
         order.not_after,
         None,
         None,
+        order.replaces,
         order.created_at,
     )
     if most_open:
         counted = (order.account_id, order.created_at, most_open)
-        sql = f"{_INSERT} SELECT {placeholders(len(values))} WHERE ({_OPEN_OF_ACCOUNT}) < ?"
+        sql = f"{_INSERT} SELECT {placeholders(len(values))} WHERE ({_OPEN_OF_ACCOUNT}) < ? ON CONFLICT DO NOTHING"
         added = Statement(sql, (*values, *counted), rows=1)
     else:
-        added = Statement(f"{_INSERT} VALUES ({placeholders(len(values))})", values, rows=1)
+        added = Statement(
+            f"{_INSERT} VALUES ({placeholders(len(values))}) ON CONFLICT DO NOTHING", values, rows=1
+        )
     ties = (
         Statement("INSERT INTO acme_order_authorizations VALUES (?, ?, ?)", (order.id, position, each.id))
         for position, each in enumerate(order.authorizations)
     )
     return [added, *ties]
+
+
+def replacing(cert_id: str) -> Query[bool]:
+    """Whether an order that is not invalid replaces the certificate of a certID (RFC 9773 section 5)."""
+    return Query("SELECT 1 FROM acme_orders WHERE replaces = ? AND status <> 'invalid'", (cert_id,), bool)
 
 
 def make_valid(order_id: str, certificate_id: str, now: datetime) -> Statement:

@@ -76,7 +76,7 @@ async def key_change(call: Call[None]) -> Answer:
         raise malformed("account in the inner payload is the URL of the account that signs")
     if not isinstance(change.get("oldKey"), dict) or keys.public_key(change["oldKey"]).jwk != call.signer.jwk:
         raise malformed("oldKey in the inner payload is the account's present key")
-    account, holder = await call.authority.accounts.roll_key(call.signer, new)
+    account, holder = await call.authority.accounts.roll_key(call.profile, call.signer, new)
     if holder is not None:
         location = {"Location": call.urls.to("account", holder.id)}
         raise Problem(

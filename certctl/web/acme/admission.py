@@ -67,7 +67,8 @@ class Admission:
         key = carried or _account_key(account)
         jose.verify(jws, key)
         if carried is None and account is not None:
-            _check_owner(route, profile, must_be_valid(account), found)
+            if _check_owner(route, must_be_valid(account), found) and found.profile_id != profile.id:
+                profile = await self._chosen(found.profile_id)
         elif route.signed_by is Signer.EITHER:
             account = None  # a certificate's key signs for the certificate alone, whoever's else it is
         return Call(
@@ -81,6 +82,13 @@ class Admission:
             account=account,
             found=found,
         )
+
+    async def _chosen(self, profile_id: str) -> Profile:
+        """The profile that an order named, in place of that of the URL; raise Problem if it is no more."""
+        profile = await self._database.read(profiles.by_id(profile_id))
+        if profile is None or not profile.enabled:
+            raise Problem(ProblemType.INVALID_PROFILE, f"profile {profile_id} is not to be had any more")
+        return profile
 
     def _redeemable(self, jws: Jws) -> bytes:
         if jws.nonce is None:
@@ -139,11 +147,15 @@ def _query(request: Request) -> dict[str, str]:
     }
 
 
-def _check_owner(route: Route, profile: Profile, account: Account, found: Any) -> None:
-    """Refuse what is not there and what is another account's with the same words: existence is nobody's business."""
+def _check_owner(route: Route, account: Account, found: Any) -> bool:
+    """Refuse what is not there and what is another account's with the same words: existence is nobody's business.
+
+    Returns whether the route is about such an object.
+    """
     if "<id>" not in route.path or route.path.startswith("account/"):
-        return
-    if found is None or found.account_id != account.id or found.profile_id != profile.id:
+        return False
+    if found is None or found.account_id != account.id:
         raise Problem(
             ProblemType.MALFORMED, f"this account has no such {route.path.partition('/')[0]}", status=404
         )
+    return True

@@ -20,7 +20,9 @@ async def directory(call: Call[None]) -> Answer:
         meta["website"] = service.website
     if service.caa_identities:
         meta["caaIdentities"] = list(service.caa_identities)
-    urls = {member: call.urls.to(name) for member, name in service.directory}
+    offered = await call.authority.orders.offered(call.profile)
+    meta["profiles"] = {each.id: each.description or each.name for each in offered}
+    urls = {member: call.urls.base + path for member, path in service.directory}
     return document({**urls, "meta": meta})
 
 

@@ -27,8 +27,8 @@ from certctl.web.origin import Origin
 UNAVAILABLE_FOR = timedelta(seconds=5)  # until a client asks again when the database did not answer
 NO_STORE = ("Cache-Control", "no-store")  # RFC 8555 section 7.2
 _PROFILE = re.compile(rb"/acme/profile/([A-Za-z0-9._~-]+)/")
+_GET = ("GET", "HEAD")
 _POST = ("POST",)
-_GET_TOO = ("GET", "HEAD", "POST")
 _NOBODY = [b""]  # for a request without User-Agent
 
 
@@ -59,7 +59,7 @@ class Dispatch:
     def register(self, app: Klein) -> None:
         """Add all routes to an application."""
         for route in ROUTES:
-            methods = _GET_TOO if route.gets else _POST
+            methods = _methods(route)
             app.route(f"/acme/profile/<profile_id>/{route.path}", methods=methods)(self._serving(route))
             app.route(f"/acme/{route.path}", methods=methods)(self._serving(route))
 
@@ -75,6 +75,8 @@ class Dispatch:
         if "%" in path or (found := find(path)) is None:
             return None
         route, arguments = found
+        if not route.posts:
+            return None
         return self._background.run(self._serve(route, request, below[1].decode("ascii"), arguments))
 
     def _serving(self, route: Route) -> Callable[..., Deferred[bytes]]:
@@ -149,6 +151,10 @@ class Dispatch:
         """The profile in the path as it was sent: what is no profile's id is not put into a header."""
         below = _PROFILE.match(request.path)
         return below[1].decode("ascii") if below else self._default_profile_id
+
+
+def _methods(route: Route) -> tuple[str, ...]:
+    return (_GET if route.gets else ()) + (_POST if route.posts else ())
 
 
 def _unavailable() -> Problem:

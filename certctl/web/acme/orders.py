@@ -24,6 +24,7 @@ def order_document(order: Order, urls: Urls) -> dict[str, Any]:
         "status": order.status.value,
         "expires": moment(order.expires_at),
         "identifiers": [each.document() for each in order.identifiers],
+        "profile": order.profile_id,
         "authorizations": [urls.to("authorization", each.id) for each in order.authorizations],
         "finalize": urls.to("finalize", order.id),
     }
@@ -31,6 +32,8 @@ def order_document(order: Order, urls: Urls) -> dict[str, Any]:
         value["notBefore"] = moment(order.not_before)
     if order.not_after is not None:
         value["notAfter"] = moment(order.not_after)
+    if order.replaces is not None:
+        value["replaces"] = order.replaces
     if order.error is not None:
         value["error"] = order.error
     if order.certificate_id is not None:

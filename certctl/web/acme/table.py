@@ -16,6 +16,7 @@ from certctl.web.acme import authorizations as authorization_resources
 from certctl.web.acme import certificates as certificate_resources
 from certctl.web.acme import directory as directory_resources
 from certctl.web.acme import orders as order_resources
+from certctl.web.acme import renewals as renewal_resources
 from certctl.web.acme.call import Call
 from certctl.web.answer import Answer
 
@@ -48,6 +49,7 @@ class Route:
     )
     reads_only: bool = False  # a POST-as-GET is the only request (RFC 8555 section 6.3)
     gets: bool = False  # an unsigned GET is allowed too
+    posts: bool = True
     directory: str | None = None  # the member of the directory that names it
 
     @property
@@ -104,6 +106,14 @@ ROUTES = (
         reads_only=True,
     ),
     Route(
+        "renewal-info",
+        "renewal-info/<id>",
+        renewal_resources.renewal_info,
+        gets=True,
+        posts=False,
+        directory="renewalInfo",
+    ),
+    Route(
         "revoke-cert",
         "revoke-cert",
         certificate_resources.revoke,
@@ -113,7 +123,10 @@ ROUTES = (
 )
 
 PATHS = {route.name: route.template for route in ROUTES}
-DIRECTORY = tuple((route.directory, route.name) for route in ROUTES if route.directory is not None)
+# The directory's members, and the paths that they stand for, without what the client adds to them.
+DIRECTORY = tuple(
+    (route.directory, route.path.partition("/<")[0]) for route in ROUTES if route.directory is not None
+)
 
 
 # Paths alternate: a word, what it is about, a word ... The words alone tell which route it is.
