@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,42 +20,20 @@ from certctl.acme.objects import AuthMode
 from certctl.settings_declaration import Section, Setting, shown
 from certctl.settings_parsing import comma_list, duration, integer, one_of, optional
 from certctl.settings_sources import PREFIX, SETTINGS_FILE, SettingsError
+from certctl.settings_values import (
+    CONCURRENCY,
+    COUNT,
+    DAY,
+    HOUR,
+    MILLISECOND,
+    MINUTE,
+    YEAR,
+    AuthType,
+    LogFormat,
+    LogLevel,
+)
 
 __all__ = ["AuthMode", "AuthType", "LogFormat", "LogLevel", "Settings", "SettingsError", "declared"]
-
-MILLISECOND = timedelta(milliseconds=1)
-SECOND = timedelta(seconds=1)
-MINUTE = timedelta(minutes=1)
-HOUR = timedelta(hours=1)
-DAY = timedelta(days=1)
-YEAR = timedelta(days=365)
-COUNT = integer(0, 1_000_000)
-CONCURRENCY = integer(1, 1000)
-
-
-class AuthType(StrEnum):
-    """How callers of the REST API show who they are."""
-
-    API_KEY = "api-key"
-    NONE = "none"
-
-
-class LogLevel(StrEnum):
-    """The least severe event that is logged."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARN = "warn"
-    ERROR = "error"
-    CRITICAL = "critical"
-
-
-class LogFormat(StrEnum):
-    """How an event is written."""
-
-    JSON = "json"
-    TEXT = "text"
-
 
 SERVER = Section("Server")
 DATABASE = Section("Database")
