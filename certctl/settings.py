@@ -27,6 +27,7 @@ from certctl.settings_values import (
     HOUR,
     MILLISECOND,
     MINUTE,
+    SECOND,
     YEAR,
     AuthType,
     LogFormat,
