@@ -23,7 +23,9 @@ from twisted.python.usage import Options as UsageOptions
 
 from certctl import __version__, log, start
 from certctl.assembly import Parts, assemble
+from certctl.authority.audit_chain import Chain
 from certctl.authority.challenges import SILENCE
+from certctl.authority.witness import Witness
 from certctl.issuance.issuer import IssuerError
 from certctl.issuance.local import LocalCA
 from certctl.issuance.serving import ServingCertificate
@@ -67,6 +69,7 @@ class Daemon(Service):
     # There once the database is open.
     _database: Database
     _parts: Parts
+    _chain: Chain
     _site: BoundedSite
 
     def __init__(self, settings: Settings) -> None:
@@ -77,6 +80,7 @@ class Daemon(Service):
         self._tls = ServerContext()
         self._sweeping = LoopingCall(lambda: self._parts.background.run(self._sweep()))
         self._caring = LoopingCall(self._look_after_tls)
+        self._chaining = LoopingCall(lambda: self._parts.background.run(self._chain.beat()))
         self._socket: socket.socket | None = None
         self._port: IListeningPort | None = None
         self._is_open = False
@@ -115,6 +119,7 @@ class Daemon(Service):
         settings = self._settings
         local_key = start.private_directory(settings.state_dir)
         seal = Seal.kept_in(settings.state_dir)
+        witness = Witness.open(settings.state_dir)
         self._ca = self._open_ca()
         self._renew()
         self._database = await self._open_database()
@@ -122,6 +127,13 @@ class Daemon(Service):
         answers_to = self._tls.answers_to
         self._parts = assemble(
             settings, self._database, issuers, self._reactor, answers_to, local_key=local_key, seal=seal
+        )
+        self._chain = Chain(
+            self._database,
+            self._parts.trail,
+            witness,
+            interval=settings.audit_chain_interval,
+            signing=settings.audit_checkpoint_interval,
         )
         self._parts.metrics.watch_certificate(lambda: self._tls.validity)
         self._site = BoundedSite(self._parts.resource, self._reactor, self._parts.shortcut)
@@ -175,6 +187,7 @@ class Daemon(Service):
         self._socket.close()
         _ = self._sweeping.start(self._settings.acme_server_gc_interval.total_seconds())
         _ = self._caring.start(TLS_CARE, now=False)
+        _ = self._chaining.start(self._settings.audit_chain_interval.total_seconds())
         signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._reload))
         self._reactor.callWhenRunning(signal.signal, signal.SIGTERM, self._asked_to_stop)
 
@@ -211,13 +224,14 @@ class Daemon(Service):
         if not self._is_open:
             return
         self._parts.health.stopping = True
-        for loop in (self._sweeping, self._caring):
+        for loop in (self._sweeping, self._caring, self._chaining):
             if loop.running:
                 loop.stop()
         if self._port is not None:
             await maybeDeferred(self._port.stopListening)
         await self._parts.background.drained(self._reactor, DRAIN)
         await self._site.close()
+        await self._chain.finish()
         await self._database.close()
         if self._port is not None:
             self._log.info("certctl has stopped")

@@ -69,6 +69,8 @@ GOOD = (
     ("AUTH_SECRET", "one, two", ("one", "two")),
     ("API_KEYS_NAMED", "ops:k1:admin,ci:k2", ("ops:k1:admin", "ci:k2")),
     ("API_REQUESTS_PER_MINUTE", "60", 60),
+    ("AUDIT_CHAIN_INTERVAL", "1s", timedelta(seconds=1)),
+    ("AUDIT_CHECKPOINT_INTERVAL", "24h", timedelta(days=1)),
     ("LOG_LEVEL", "DEBUG", LogLevel.DEBUG),
     ("LOG_FORMAT", "text", LogFormat.TEXT),
 )
