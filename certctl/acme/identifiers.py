@@ -1,19 +1,20 @@
 """Identifiers (RFC 8555 section 9.7.7, RFC 8738) in their one canonical form.
 
 A name is normalised once, here, and compared only in that form afterwards: lower case, no trailing dot,
-A-labels as they came. An address is the text that RFC 5952 (or a dotted quad) gives.
+A-labels as they came, if they are no disguise. An address is the text that RFC 5952 (or a dotted quad) gives.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
 import attrs
-import idna
+
+from certctl.acme import idn
 
 MAX_NAME = 253  # characters of a DNS name without the trailing dot (RFC 1035 section 2.3.4)
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")  # RFC 1123 section 2.1
@@ -68,6 +69,8 @@ def dns_name(text: str) -> Identifier:
     labels = name.removeprefix("*.").split(".")
     for label in labels:
         _check_label(label)
+    if any(label[2:4] == "--" for label in labels):
+        _check_idn(labels)
     if _NUMBER.match(labels[-1]):
         raise IdentifierError("the last label is a number: an address is an identifier of type ip")
     if name.startswith("*.") and len(labels) < 2:
@@ -82,18 +85,13 @@ def _check_label(label: str) -> None:
         if "*" in label:
             raise IdentifierError("an asterisk stands only alone, as the whole first label")
         raise IdentifierError("a label has 1 to 63 letters, digits and inner hyphens")
-    if label[2:4] == "--":
-        _check_a_label(label)
 
 
-def _check_a_label(label: str) -> None:
-    """A label with hyphens in third and fourth place is an A-label or nothing (RFC 5890 section 2.3.1)."""
+def _check_idn(labels: Sequence[str]) -> None:
     try:
-        if label.startswith("xn--") and idna.alabel(idna.ulabel(label)).decode("ascii") == label:
-            return
-    except (idna.IDNAError, UnicodeError):
-        pass
-    raise IdentifierError("a label with -- in third and fourth place must be a valid A-label")
+        idn.check_name(labels)
+    except idn.IdnError as error:
+        raise IdentifierError(str(error)) from None
 
 
 def ip_address(text: str) -> Identifier:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,7 +15,8 @@ from certctl.acme.identifiers import (
     UnsupportedIdentifier,
     identifier,
 )
-from certctl.acme.objects import Profile
+from certctl.acme.name_policy import NO_POLICY, NamePolicy, Verdict
+from certctl.acme.objects import Account, Profile
 from certctl.acme.problems import Problem, ProblemType, Subproblem, malformed, refusing_identifiers
 
 CLOCK_SKEW = timedelta(minutes=5)  # how far in the past a requested notBefore may lie
@@ -26,47 +26,28 @@ _UNREADABLE = Identifier(IdentifierType.DNS, "")
 
 
 @attrs.frozen
-class NamePolicy:
-    """Which identifiers a profile allows; with no ``allow`` entry, all that no ``deny`` entry names.
+class NameRules:
+    """Whose name policies must all let a name pass, or why none passes at all."""
 
-    An entry is an exact name, ``*.corp.example`` (every name below, at any depth, the wildcard itself included) or an
-    IP network. ``deny`` wins.
-    """
+    policies: tuple[tuple[str, NamePolicy], ...]  # each after the words that say whose it is
+    refusal: str | None = None
 
-    allow: tuple[str, ...] = ()
-    deny: tuple[str, ...] = ()
-    wildcards: bool = True
-
-    @classmethod
-    def of(cls, policy: Mapping[str, Any]) -> NamePolicy:
-        """Read the name policy out of a profile's ``policy``."""
-        names = policy.get("names", {})
-        return cls(tuple(names.get("allow", ())), tuple(names.get("deny", ())), names.get("wildcards", True))
-
-    def refusal(self, identifier: Identifier) -> str | None:
-        """Say which rule refuses an identifier, or None if it is allowed."""
-        if identifier.wildcard and not self.wildcards:
-            return "wildcards are not allowed"
-        if rule := next((each for each in self.deny if _matches(each, identifier)), None):
-            return f"denied by {rule}"
-        if self.allow and not any(_matches(each, identifier) for each in self.allow):
-            return f"allowed are {', '.join(self.allow)}"
-        return None
+    def judge(self, identifier: Identifier) -> Verdict:
+        """Judge an identifier by all policies; the rule of one that lets it pass names those that say something."""
+        if self.refusal is not None:
+            return Verdict(False, self.refusal)
+        rules = []
+        for owner, policy in self.policies:
+            verdict = policy.judge(identifier, owner)
+            if not verdict.allowed:
+                return verdict
+            rules.append(verdict.rule)
+        told = [each for each in rules if each != NO_POLICY]
+        return Verdict(True, " and ".join(told) or NO_POLICY)
 
 
-def _matches(rule: str, identifier: Identifier) -> bool:
-    if identifier.type is IdentifierType.IP:
-        try:
-            return ipaddress.ip_address(identifier.value) in ipaddress.ip_network(rule)
-        except ValueError:
-            return False  # the rule is for names
-    if rule.startswith("*."):
-        return identifier.base.value.endswith(rule[1:]) or identifier.value == rule
-    return identifier.value == rule
-
-
-def judge_identifiers(profile: Profile, requested: Any, maximum: int) -> tuple[Identifier, ...]:
-    """Return the identifiers of a newOrder payload in canonical form, each once, in the order given.
+def judge_identifiers(names: NameRules, requested: Any, maximum: int) -> dict[Identifier, str]:
+    """Return the identifiers of a newOrder payload in canonical form, each once, in the order given, and their rules.
 
     Raises one Problem for all that are refused, with a subproblem for each (RFC 8555 section 6.7.1).
     """
@@ -74,31 +55,30 @@ def judge_identifiers(profile: Profile, requested: Any, maximum: int) -> tuple[I
         raise malformed("an order names its identifiers in a list that is not empty")
     if len(requested) > maximum:
         raise malformed(f"an order names {maximum} identifiers at most; this one names {len(requested)}")
-    names = NamePolicy.of(profile.policy)
-    accepted: dict[Identifier, None] = {}
+    accepted: dict[Identifier, str] = {}
     refused: list[Subproblem] = []
     for each in requested:
-        verdict = _judge(profile, names, each)
-        if isinstance(verdict, Identifier):
-            accepted[verdict] = None
-        else:
+        verdict = _judge(names, each)
+        if isinstance(verdict, Subproblem):
             refused.append(verdict)
+        else:
+            accepted[verdict[0]] = verdict[1]
     if refused:
         raise refusing_identifiers(refused)
-    return tuple(accepted)
+    return accepted
 
 
-def _judge(profile: Profile, names: NamePolicy, requested: Any) -> Identifier | Subproblem:
+def _judge(names: NameRules, requested: Any) -> tuple[Identifier, str] | Subproblem:
     try:
-        accepted = identifier(requested)
+        found = identifier(requested)
     except UnsupportedIdentifier as error:
         return Subproblem(ProblemType.UNSUPPORTED_IDENTIFIER, str(error), _as_sent(requested))
     except IdentifierError as error:
         return Subproblem(ProblemType.REJECTED_IDENTIFIER, str(error), _as_sent(requested))
-    if refusal := names.refusal(accepted):
-        detail = f"name policy of profile {profile.id}: {refusal}"
-        return Subproblem(ProblemType.REJECTED_IDENTIFIER, detail, accepted)
-    return accepted
+    verdict = names.judge(found)
+    if not verdict.allowed:
+        return Subproblem(ProblemType.REJECTED_IDENTIFIER, verdict.rule, found)
+    return found, verdict.rule
 
 
 def _as_sent(requested: Any) -> Identifier:
@@ -136,6 +116,25 @@ def judge_profile(profile: Profile | None, profile_id: str) -> Profile:
     if not profile.enabled:
         raise Problem(ProblemType.UNAUTHORIZED, f"profile {profile.id} is switched off")
     return profile
+
+
+def judge_open(profile: Profile, type: ProblemType = ProblemType.UNAUTHORIZED) -> None:
+    """Refuse what is new under a profile that was archived; what there is may be read and revoked."""
+    if profile.archived_at is not None:
+        detail = (
+            f"profile {profile.id} was archived: there are no new accounts, orders and certificates under it"
+        )
+        raise Problem(type, detail)
+
+
+def judge_pause(account: Account) -> None:
+    """Refuse an account that an operator has paused.
+
+    Not userActionRequired, which sends people to a URL (RFC 8555 section 6.7): there is none for this.
+    """
+    if account.paused_at is not None:
+        detail = "an operator of this CA has paused the account: ask there what is to be done"
+        raise Problem(ProblemType.UNAUTHORIZED, detail)
 
 
 def contacts(requested: Any) -> tuple[str, ...]:

@@ -15,11 +15,11 @@ from typing import Any
 
 import attrs
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from certctl.acme.identifiers import Identifier, IdentifierError, identifier
-from certctl.acme.keys import Key
+from certctl.acme.keys import curve_name
 from certctl.acme.members import Members, PolicyError
 from certctl.acme.name_policy import NamePolicy, Verdict
 from certctl.acme.objects import AuthMode, Profile
@@ -238,15 +238,13 @@ def _profile_ids(policy: Members) -> tuple[str, ...]:
     return tuple(texts)
 
 
-def key_algorithm(key: Key) -> str:
+def key_algorithm(key: object) -> str:
     """The name of a key's algorithm and size; one that KeyAlgorithm does not have is in no profile's list."""
     if isinstance(key, rsa.RSAPublicKey):
         return f"rsa-{key.key_size}"
     if isinstance(key, ec.EllipticCurvePublicKey):
-        return {"secp256r1": "ecdsa-p256", "secp384r1": "ecdsa-p384", "secp521r1": "ecdsa-p521"}.get(
-            key.curve.name, key.curve.name
-        )
-    return "ed25519"
+        return f"ecdsa-{(curve_name(key) or key.curve.name).replace('-', '').lower()}"
+    return "ed25519" if isinstance(key, ed25519.Ed25519PublicKey) else type(key).__name__
 
 
 def lacks_name_policy(profile: Profile) -> bool:

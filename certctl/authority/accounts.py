@@ -48,6 +48,7 @@ class Accounts:
         """
         if payload.get("onlyReturnExisting") is True:
             raise Problem(ProblemType.ACCOUNT_DOES_NOT_EXIST, "no account holds this key")
+        policy.judge_open(profile)
         agreed = payload.get("termsOfServiceAgreed") is True
         rules = self._rules.under(profile.policy)
         rules.judge_terms(agreed)
@@ -119,7 +120,9 @@ class Accounts:
         except Conflict:  # deactivated since it was read
             raise Problem(ProblemType.UNAUTHORIZED, "the account was deactivated", status=401) from None
 
-    async def roll_key(self, account: Account, new: PublicKey) -> tuple[Account, Account | None]:
+    async def roll_key(
+        self, profile: Profile, account: Account, new: PublicKey
+    ) -> tuple[Account, Account | None]:
         """Give the account another key (RFC 8555 section 7.3.5, steps 8 and 9).
 
         Returns the account as it is now, and the account that holds the new key already, if that is why it is not.
@@ -132,7 +135,7 @@ class Accounts:
             resource_id=account.id,
             details={"old": account.thumbprint, "new": new.thumbprint},
         )
-        guards = self._limits.key_changes(account)
+        guards = self._limits.key_changes(profile, account)
         rolled = accounts.roll_key(account, new.jwk, new.thumbprint, now)
         try:
             await self._trail.record(now, event, *self._limits.spend(guards, now), rolled)

@@ -22,6 +22,7 @@ from certctl.acme.objects import (
 )
 from certctl.acme.problems import Problem, ProblemType, Subproblem, malformed, refusing_identifiers
 from certctl.authority.challenge_rules import ChallengeRules
+from certctl.authority.profile_rules import ProfileRules
 from certctl.authority.trail import Action, Event, Trail, actor_of
 from certctl.storage import authorizations, failures, orders
 from certctl.storage.database import Conflict, Database
@@ -35,11 +36,19 @@ class Authorizations:
     """Makes authorizations, finds those that still hold, and lets go of them."""
 
     def __init__(
-        self, database: Database, trail: Trail, network: Network, *, ttl: timedelta, pause_after: int
+        self,
+        database: Database,
+        trail: Trail,
+        network: Network,
+        rules: ProfileRules,
+        *,
+        ttl: timedelta,
+        pause_after: int,
     ) -> None:
         self._database = database
         self._trail = trail
         self._network = network
+        self._rules = rules
         self._ttl = ttl
         self._pause_after = pause_after
 
@@ -106,7 +115,11 @@ class Authorizations:
         requested = payload.get("identifier")
         if isinstance(requested, Mapping) and str(requested.get("value", "")).startswith("*."):
             raise malformed("a wildcard cannot be authorized ahead of its order (RFC 8555 section 7.4.1)")
-        (identifier,) = policy.judge_identifiers(profile, [requested], maximum=1)
+        policy.judge_pause(account)
+        policy.judge_open(profile)
+        ((identifier, rule),) = policy.judge_identifiers(
+            self._rules.names(profile, account), [requested], maximum=1
+        ).items()
         now = self._trail.now()
         if profile.acme_auth_mode is AuthMode.CHALLENGE:
             await self._refuse_paused(account, [identifier], now)
@@ -116,7 +129,7 @@ class Authorizations:
             action=Action.AUTHORIZATION_CREATED,
             resource_type="acme_authorization",
             resource_id=authorization.id,
-            details={"profile": profile.id, "identifier": identifier.value},
+            details={"profile": profile.id, "identifier": identifier.value, "rule": rule},
         )
         await self._trail.record(now, event, *authorizations.insert(authorization))
         return authorization

@@ -80,7 +80,7 @@ class Challenges:
         Raises Problem rateLimited if too many wait already.
         """
         challenge, now = _of(authorization, challenge_id), self._trail.now()
-        guards = self._limits.responses(account, challenge_id)
+        guards = self._limits.responses(profile, account, challenge_id)
         if authorization.status is not Status.PENDING or challenge.status is not Status.PENDING:
             await self._limits.charge(guards, now)
             if (waking := self._sleeping.get(challenge_id)) is not None and not waking.called:
@@ -141,9 +141,7 @@ class Challenges:
             authorization = await self._database.read(authorizations.by_id(authorization_id))
             assert authorization is not None
             profile = await self._database.read(profiles.by_id(authorization.profile_id))
-            account = await self._database.read(
-                accounts.by_id(authorization.profile_id, authorization.account_id)
-            )
+            account = await self._database.read(accounts.of_any_profile(authorization.account_id))
             assert profile is not None and account is not None
             self._background.start(
                 self._validate(profile, account, authorization, _of(authorization, challenge_id))

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import attrs
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
-from certctl.acme import csr, ids, keys, lifecycle
+from certctl.acme import csr, ids, issuing_policy, keys, lifecycle, policy
 from certctl.acme.csr import CertificateRequest
 from certctl.acme.objects import Account, Certificate, Order, Profile, Status
 from certctl.acme.problems import Problem, ProblemType, malformed
+from certctl.authority import order_refusals, signing
 from certctl.authority.caa import Permission
 from certctl.authority.challenge_rules import ChallengeRules
+from certctl.authority.profile_rules import ProfileRules
+from certctl.authority.signing import Terms
 from certctl.authority.trail import Action, Event, Trail, actor_of
-from certctl.issuance.issuer import Issuer, IssuerUnavailable, Template
-from certctl.issuance.profile import ValidityError, validity
-from certctl.storage import authorizations, certificates, orders
+from certctl.issuance.issuer import Issuer
+from certctl.storage import authorizations, certificates, orders, profiles
 from certctl.storage.database import Conflict, Database
 from certctl.validation.addresses import Network
 
-RETRY_AFTER = timedelta(seconds=10)  # until a signer that does not answer is asked again
 _ISSUED = frozenset({Status.VALID, Status.PROCESSING})
 
 
@@ -37,12 +38,14 @@ class Issuance:
         issuers: Mapping[str, Issuer],
         network: Network,
         permission: Permission,
+        rules: ProfileRules,
     ) -> None:
         self._database = database
         self._trail = trail
         self._issuers = issuers
         self._network = network
         self._permission = permission
+        self._rules = rules
 
     async def finalize(
         self, profile: Profile, account: Account, order: Order, payload: Mapping[str, Any]
@@ -59,9 +62,11 @@ class Issuance:
         request = _request(payload)
         if order.status in _ISSUED:
             return await self._repeated(order, request)
-        csr.judge(request, order.identifiers, keys.load(account.jwk).key)
-        await self._ask_permission(profile, account, order, now)
-        certificate = await self._sign(profile, order, request, now)
+        try:
+            certificate = await self._certificate(profile, account, order, request, now)
+        except Problem as problem:
+            await order_refusals.record(self._trail, profile, account, problem, order)
+            raise
         event = Event(
             actor=actor_of(account),
             action=Action.ORDER_FINALIZED,
@@ -85,14 +90,18 @@ class Issuance:
             return await self._repeated(current, request)
         return attrs.evolve(order, status=Status.VALID, certificate_id=certificate.id)
 
-    async def _ask_permission(self, profile: Profile, account: Account, order: Order, now: datetime) -> None:
-        """Ask CAA once more, where the profile obeys it and the answer from the validation is old."""
+    async def _ask_permission(self, profile: Profile, account: Account, order: Order, now: datetime) -> bool:
+        """Ask CAA once more, where the profile obeys it and the answer from the validation is old.
+
+        Returns whether that may have taken time, in which the profile may have changed.
+        """
         rules = ChallengeRules.of(profile, self._network)
         if not rules.caa:
-            return
+            return False
         methods = await self._database.read(authorizations.methods(order.id))
         for each in order.identifiers:
             await self._permission.ask(rules, account, each, methods.get(each), now)
+        return True
 
     async def _repeated(self, order: Order, request: CertificateRequest) -> Order:
         """Return an order whose certificate has the request's key; raise Problem orderNotReady for any other."""
@@ -102,24 +111,20 @@ class Issuance:
                 return order
         raise Problem(ProblemType.ORDER_NOT_READY, f"the order is {order.status.value}")
 
-    async def _sign(
-        self, profile: Profile, order: Order, request: CertificateRequest, now: datetime
+    async def _certificate(
+        self, profile: Profile, account: Account, order: Order, request: CertificateRequest, now: datetime
     ) -> Certificate:
-        issuer = issuer_of(profile, self._issuers)
-        starts, ends = granted_validity(profile, issuer, now, order.not_before, order.not_after)
-        template = Template(
-            names=order.identifiers,
-            common_name=request.common_name,
-            public_key=request.public_key,
-            not_before=starts,
-            not_after=ends,
-            extended_key_usages=tuple(profile.policy.get("extended_key_usages", ("serverAuth",))),
-        )
-        try:
-            issued = await issuer.sign(template)
-        except IssuerUnavailable:
-            detail = "the issuing CA cannot sign at the moment"
-            raise Problem(ProblemType.SERVER_INTERNAL, detail, status=503, retry_after=RETRY_AFTER) from None
+        """Have the certificate signed, if account, CSR and profile allow it; raise Problem if not."""
+        policy.judge_pause(account)
+        csr.judge(request, order.identifiers, keys.load(account.jwk).key)
+        issuing_policy.judge_request(profile, self._rules.policy(profile), request)
+        if await self._ask_permission(profile, account, order, now):
+            profile = policy.judge_profile(await self._database.read(profiles.by_id(profile.id)), profile.id)
+        policy.judge_open(profile, ProblemType.INVALID_PROFILE)
+        terms = Terms(profile, self._rules.policy(profile), self._rules.names(profile, account))
+        issuer = signing.issuer_of(profile, self._issuers)
+        template = signing.template(terms, issuer, order, request, now)
+        issued = await signing.sign(issuer, terms, order, template)
         return Certificate(
             id=ids.new(ids.CERTIFICATE, now),
             profile_id=profile.id,
@@ -141,39 +146,11 @@ class Issuance:
         return (usual,) if issuer.root is None else (usual, (*usual, issuer.root))
 
 
-def issuer_of(profile: Profile, issuers: Mapping[str, Issuer]) -> Issuer:
-    """The issuer that a profile names; raises RuntimeError if the server does not have it."""
-    issuer = issuers.get(profile.issuer_id)
-    if issuer is None:
-        raise RuntimeError(
-            f"profile {profile.id} names issuer {profile.issuer_id}, which this server does not have"
-        )
-    return issuer
-
-
-def granted_validity(
-    profile: Profile, issuer: Issuer, now: datetime, not_before: datetime | None, not_after: datetime | None
-) -> tuple[datetime, datetime]:
-    """First and last second of a certificate: as asked for, or not at all (RFC 8555 section 7.4).
-
-    Raises Problem malformed if profile or issuer cannot grant what was asked for.
-    """
-    try:
-        return validity(
-            now, timedelta(seconds=profile.max_ttl_seconds), issuer.expires_at, not_before, not_after
-        )
-    except ValidityError as error:
-        raise malformed(str(error)) from None
-
-
 def _request(payload: Mapping[str, Any]) -> CertificateRequest:
     text = payload.get("csr")
     if not isinstance(text, str):
         raise malformed("the payload has a member csr: the CSR's DER in base64url")
-    request = csr.parse(text)
-    if request.must_staple:
-        raise Problem(ProblemType.BAD_CSR, "it asks for must-staple, which this profile does not give")
-    return request
+    return csr.parse(text)
 
 
 def _key(certificate: Certificate) -> CertificatePublicKeyTypes:

@@ -8,8 +8,10 @@ from datetime import datetime, timedelta
 import attrs
 
 from certctl.acme.limits import Limit
-from certctl.acme.objects import Account
+from certctl.acme.objects import Account, Profile
 from certctl.acme.problems import Problem, ProblemType
+from certctl.acme.profile_policy import LimitPolicy
+from certctl.authority.profile_rules import ProfileRules
 from certctl.authority.trail import Action, Event, Trail, actor_of
 from certctl.storage import limits, orders
 from certctl.storage.database import Conflict, Database, Statement
@@ -37,29 +39,55 @@ class Rates:
     key_changes_per_hour: int = 0
     responses_per_hour: int = 0
 
+    def under(self, *policies: LimitPolicy) -> Rates:
+        """These, or in their place those of a policy that has them; the first policy that does counts."""
+        rates = self
+        for each in reversed(policies):
+            given = {ours: getattr(each, theirs) for ours, theirs in _MEMBERS.items()}
+            rates = attrs.evolve(rates, **{name: count for name, count in given.items() if count is not None})
+        return rates
+
+
+_MEMBERS = {
+    "orders_per_hour": "orders_per_hour",
+    "open_orders": "concurrent_orders",
+    "key_changes_per_hour": "key_changes_per_hour",
+    "responses_per_hour": "challenge_responds_per_hour",
+}
+_SERVERS = LimitPolicy()
+
 
 class Limits:
     """Makes the statements that guard a change, and finds out which of them refused it."""
 
-    def __init__(self, database: Database, trail: Trail, rates: Rates) -> None:
+    def __init__(self, database: Database, trail: Trail, rules: ProfileRules, rates: Rates) -> None:
         self._database = database
+        self._rules = rules
         self._trail = trail
-        self.rates = rates
+        self._rates = rates
 
-    def orders(self, account: Account) -> list[Guard]:
+    def rates(self, profile: Profile, account: Account) -> Rates:
+        """The rates of an account under a profile: its own, else the profile's, else the server's."""
+        own, profiles = self._rules.account_policy(account).limits, self._rules.policy(profile).limits
+        return self._rates if own == profiles == _SERVERS else self._rates.under(own, profiles)
+
+    def orders(self, profile: Profile, account: Account) -> list[Guard]:
         """What guards a new order."""
         words = "orders of an account in an hour"
-        return _guards(f"orders:{account.id}", self.rates.orders_per_hour, words, account)
+        return _guards(f"orders:{account.id}", self.rates(profile, account).orders_per_hour, words, account)
 
-    def key_changes(self, account: Account) -> list[Guard]:
+    def key_changes(self, profile: Profile, account: Account) -> list[Guard]:
         """What guards a key change."""
-        words = "key changes of an account in an hour"
-        return _guards(f"key-changes:{account.id}", self.rates.key_changes_per_hour, words, account)
+        words, count = (
+            "key changes of an account in an hour",
+            self.rates(profile, account).key_changes_per_hour,
+        )
+        return _guards(f"key-changes:{account.id}", count, words, account)
 
-    def responses(self, account: Account, challenge_id: str) -> list[Guard]:
+    def responses(self, profile: Profile, account: Account, challenge_id: str) -> list[Guard]:
         """What guards a response to a challenge."""
-        words = "responses to a challenge in an hour"
-        return _guards(f"responses:{challenge_id}", self.rates.responses_per_hour, words, account)
+        words, count = "responses to a challenge in an hour", self.rates(profile, account).responses_per_hour
+        return _guards(f"responses:{challenge_id}", count, words, account)
 
     def spend(self, guards: list[Guard], now: datetime) -> list[Statement]:
         """Spend what a change costs, in its own transaction: what is refused costs nothing."""
@@ -81,9 +109,9 @@ class Limits:
             if empty_at is not None and (wait := guard.limit.wait(empty_at, now)) > timedelta(0):
                 raise await self._refused(guard.account, guard.limit.count, guard.words, wait)
 
-    async def explain_open_orders(self, account: Account, now: datetime) -> None:
+    async def explain_open_orders(self, profile: Profile, account: Account, now: datetime) -> None:
         """Raise Problem rateLimited if the account has as many open orders as it may; return if it has not."""
-        most = self.rates.open_orders
+        most = self.rates(profile, account).open_orders
         if most and await self._database.read(orders.open_of_account(account.id, now)) >= most:
             raise await self._refused(account, most, "unfinished orders of an account at once", SOON)
 

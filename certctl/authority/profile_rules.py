@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import attrs
+from twisted.logger import Logger
+
+from certctl.acme.account_rules import AccountRules
 from certctl.acme.members import PolicyError
-from certctl.acme.objects import Profile
-from certctl.acme.profile_policy import AccountPolicy, Policy, lacks_name_policy
+from certctl.acme.name_policy import NamePolicy
+from certctl.acme.objects import Account, Profile
+from certctl.acme.policy import NameRules
+from certctl.acme.problems import Problem, ProblemType
+from certctl.acme.profile_policy import AccountPolicy, Binding, Policy, lacks_name_policy
 from certctl.authority.challenge_rules import ChallengeRules
 from certctl.validation.addresses import EgressPolicy, Network, Resolvers
 
+_log = Logger(namespace="certctl")
 _NO_POLICY = "has no name policy, and CERTCTL_ACME_SERVER_REQUIRE_NAME_POLICY asks for one"
 
 
@@ -39,3 +47,64 @@ def check(profile: Profile, *, require_name_policy: bool) -> None:
 def check_account(policy: Mapping[str, Any]) -> None:
     """Raise PolicyError for an account's (or a binding's) policy that must not be stored."""
     AccountPolicy.of(policy)
+
+
+@attrs.frozen(kw_only=True)
+class ProfileRules:
+    """Reads the policies that a request is under; what cannot be read refuses the request, and the log says why."""
+
+    require_name_policy: bool = False
+    max_identifiers: int = 100
+    accounts: AccountRules = attrs.field(factory=AccountRules)
+
+    def policy(self, profile: Profile) -> Policy:
+        """A profile's policy; raises Problem serverInternal."""
+        try:
+            return Policy.of(profile.policy)
+        except PolicyError as error:
+            raise _unreadable(f"profile {profile.id}", error) from None
+
+    def account_policy(self, account: Account) -> AccountPolicy:
+        """An account's policy; raises Problem serverInternal."""
+        try:
+            return AccountPolicy.of(account.policy)
+        except PolicyError as error:
+            raise _unreadable(f"account {account.id}", error) from None
+
+    def names(self, profile: Profile, account: Account) -> NameRules:
+        """Which names an account may have under a profile."""
+        policies: tuple[tuple[str, NamePolicy], ...] = (
+            (f"profile {profile.id}", self.policy(profile).names),
+        )
+        if account.policy != {}:
+            policies += ((f"account {account.id}", self.account_policy(account).names),)
+        lacking = self.require_name_policy and lacks_name_policy(profile)
+        return NameRules(policies, f"profile {profile.id} {_NO_POLICY}" if lacking else None)
+
+    def most_identifiers(self, profile: Profile) -> int:
+        """How many identifiers an order may have: a profile's number can be smaller than the server's, not larger."""
+        return min(self.policy(profile).max_identifiers or self.max_identifiers, self.max_identifiers)
+
+    def judge_choice(self, account: Account, chosen: Profile) -> None:
+        """Raise Problem invalidProfile unless an account of another profile may order under this one."""
+        bound = account.eab_key_id is not None
+        if not bound and self.accounts.under(chosen.policy).binding is Binding.REQUIRED:
+            detail = (
+                f"profile {chosen.id} is for accounts with an external account binding, and this one has none"
+            )
+            raise Problem(ProblemType.INVALID_PROFILE, detail)
+
+
+def advertised(profile: Profile) -> tuple[str, ...]:
+    """The ids of the other profiles that orders under this one may name; none if its policy cannot be read."""
+    try:
+        return Policy.of(profile.policy).advertises
+    except PolicyError:
+        return ()
+
+
+def _unreadable(whose: str, error: PolicyError) -> Problem:
+    _log.error("the policy of {whose} cannot be read: {why}", whose=whose, why=str(error))
+    return Problem(
+        ProblemType.SERVER_INTERNAL, f"the policy of {whose} cannot be read: the server's log says where"
+    )

@@ -12,6 +12,7 @@ from certctl.acme.encoding import from_base64url
 from certctl.acme.keys import PublicKey
 from certctl.acme.objects import Account, Certificate, Profile
 from certctl.acme.problems import Problem, ProblemType, malformed
+from certctl.authority.profile_rules import advertised
 from certctl.authority.trail import Action, Event, Trail, actor_of, stranger_to
 from certctl.storage import authorizations, certificates
 from certctl.storage.database import Conflict, Database
@@ -73,7 +74,7 @@ class Revocation:
         except Exception:
             raise malformed("the payload has a member certificate: its DER in base64url") from None
         for certificate in await self._database.read(certificates.by_serial(serial)):
-            if certificate.der == der and certificate.profile_id == profile.id:
+            if certificate.der == der and certificate.profile_id in (profile.id, *advertised(profile)):
                 return certificate
         raise Problem(ProblemType.MALFORMED, "this profile has not issued that certificate", status=404)
 

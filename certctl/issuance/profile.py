@@ -14,23 +14,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import NameOID
 
 from certctl.acme.identifiers import Identifier, IdentifierType
+from certctl.acme.profile_policy import EXTENDED_KEY_USAGES, usage
 from certctl.issuance.issuer import Template, TemplateError
 
 BACKDATE = timedelta(minutes=1)  # for clients whose clock is a little behind
 MAX_COMMON_NAME = 64  # characters; ub-common-name of RFC 5280 appendix A.1
 SECOND = timedelta(seconds=1)
 
-EXTENDED_KEY_USAGES = {  # RFC 5280 section 4.2.1.12
-    "serverAuth": ExtendedKeyUsageOID.SERVER_AUTH,
-    "clientAuth": ExtendedKeyUsageOID.CLIENT_AUTH,
-    "codeSigning": ExtendedKeyUsageOID.CODE_SIGNING,
-    "emailProtection": ExtendedKeyUsageOID.EMAIL_PROTECTION,
-    "timeStamping": ExtendedKeyUsageOID.TIME_STAMPING,
-    "OCSPSigning": ExtendedKeyUsageOID.OCSP_SIGNING,
-}
 _SUBJECT_KEYS = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey
 _NO_NAME = x509.Name([])
 _NOT_A_CA = x509.BasicConstraints(ca=False, path_length=None)
@@ -90,6 +83,9 @@ def lint(template: Template, issuer: IssuingCertificate, certificate: x509.Certi
         _refuse("the certificate's names are not those of the template")
     if extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
         _refuse("the certificate is a CA's")
+    _lint_uses(template, extensions)
+    if [each.value for each in certificate.subject] not in ([], [template.common_name]):
+        _refuse("the certificate's subject is neither empty nor the common name of the template")
     if certificate.public_key() != template.public_key:
         _refuse("the certificate's key is not that of the template")
     starts, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
@@ -99,23 +95,41 @@ def lint(template: Template, issuer: IssuingCertificate, certificate: x509.Certi
         _refuse("the certificate's validity is not within that of the template and the issuer")
 
 
+def _lint_uses(template: Template, extensions: x509.Extensions) -> None:
+    """Check what the certificate may be used for: the template's purposes, never a CA's."""
+    found = {type(each.value): each.value for each in extensions}
+    usages = found.get(x509.ExtendedKeyUsage, ())
+    if [each.dotted_string for each in usages] != [usage(name) for name in template.extended_key_usages]:
+        _refuse("the certificate's extended key usages are not those of the template")
+    if found[x509.KeyUsage].key_cert_sign or found[x509.KeyUsage].crl_sign:
+        _refuse("the certificate may sign certificates or revocation lists")
+    if (x509.TLSFeature in found) != template.must_staple:
+        _refuse("the certificate's TLS feature is not that of the template")
+
+
 def validity(
     now: datetime,
     lifetime: timedelta,
     issuer_expires_at: datetime,
     not_before: datetime | None = None,
     not_after: datetime | None = None,
+    *,
+    usual: timedelta | None = None,
 ) -> tuple[datetime, datetime]:
     """Return the first and the last second of a certificate's life; raise ValidityError if it cannot be had.
 
     Both ends count (RFC 5280 section 4.1.2.5), so that ``lifetime`` is the most that lies between them and
-    one second more. What the client left open is cut to the lifetime and to the issuer's own end; what it
-    asked for is given as it is or not at all (RFC 8555 section 7.4), up to the fraction of a second.
+    one second more. What the client left open is cut to the usual lifetime, if there is one, to the most and to the
+    issuer's own end; what it asked for is given as it is or not at all (RFC 8555 section 7.4), up to the fraction of
+    a second.
     """
+    given = lifetime if usual is None else min(usual, lifetime)
     ends = None if not_after is None else _whole(not_after)
-    starts = _start(now, lifetime, ends) if not_before is None else _whole(not_before)
+    starts = (
+        _start(now, given if ends is None else lifetime, ends) if not_before is None else _whole(not_before)
+    )
     if ends is None:
-        ends = _whole(min(starts + lifetime - SECOND, issuer_expires_at))
+        ends = _whole(min(starts + given - SECOND, issuer_expires_at))
     if ends > issuer_expires_at:
         raise ValidityError(f"notAfter may be {_text(issuer_expires_at)} at most, when the issuing CA ends")
     if ends - starts + SECOND > lifetime:

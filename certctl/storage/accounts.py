@@ -8,10 +8,11 @@ from certctl.acme.objects import Account, Profile, Status
 from certctl.storage import profiles
 from certctl.storage.database import Json, Query, Row, Statement, first, placeholders
 
-_COLUMNS = "id, profile_id, thumbprint, jwk, contact, status, terms_agreed, created_at, eab_key_id, policy, paused_at"
+COLUMNS = "id, profile_id, thumbprint, jwk, contact, status, terms_agreed, created_at, eab_key_id, policy, paused_at"
 
 
-def _account(row: Row) -> Account:
+def read(row: Row) -> Account:
+    """The account in a row of COLUMNS."""
     (
         id,
         profile_id,
@@ -44,11 +45,11 @@ def _signer(rows: list[Row]) -> tuple[Profile | None, Account | None]:
     if not rows:
         return None, None
     profile, account = rows[0][: profiles.WIDTH], rows[0][profiles.WIDTH :]
-    return profiles.read(profile), None if account[0] is None else _account(account)
+    return profiles.read(profile), None if account[0] is None else read(account)
 
 
 _JOINED = (
-    f"SELECT {profiles.COLUMNS.format('p')}, {', '.join(f'a.{name}' for name in _COLUMNS.split(', '))}"
+    f"SELECT {profiles.COLUMNS.format('p')}, {', '.join(f'a.{name}' for name in COLUMNS.split(', '))}"
     " FROM certificate_profiles p LEFT JOIN acme_accounts a ON a.profile_id = p.id AND"
 )
 _SIGNER_BY_ID = f"{_JOINED} a.id = ? WHERE p.id = ?"
@@ -68,25 +69,30 @@ def signer_by_thumbprint(profile_id: str, thumbprint: str) -> Query[tuple[Profil
 def by_id(profile_id: str, account_id: str) -> Query[Account | None]:
     """The profile's account of that id."""
     return Query(
-        f"SELECT {_COLUMNS} FROM acme_accounts WHERE id = ? AND profile_id = ?",
+        f"SELECT {COLUMNS} FROM acme_accounts WHERE id = ? AND profile_id = ?",
         (account_id, profile_id),
-        first(_account),
+        first(read),
     )
+
+
+def of_any_profile(account_id: str) -> Query[Account | None]:
+    """The account of that id: an order may be under another profile than its account (draft-ietf-acme-profiles)."""
+    return Query(f"SELECT {COLUMNS} FROM acme_accounts WHERE id = ?", (account_id,), first(read))
 
 
 def by_thumbprint(profile_id: str, thumbprint: str) -> Query[Account | None]:
     """The profile's account that holds the key of that thumbprint (RFC 7638)."""
     return Query(
-        f"SELECT {_COLUMNS} FROM acme_accounts WHERE profile_id = ? AND thumbprint = ?",
+        f"SELECT {COLUMNS} FROM acme_accounts WHERE profile_id = ? AND thumbprint = ?",
         (profile_id, thumbprint),
-        first(_account),
+        first(read),
     )
 
 
 def insert(account: Account) -> Statement:
     """Add an account; touches no row if its key is taken."""
     return Statement(
-        f"INSERT INTO acme_accounts ({_COLUMNS}, updated_at) VALUES ({placeholders(12)}) ON CONFLICT DO NOTHING",
+        f"INSERT INTO acme_accounts ({COLUMNS}, updated_at) VALUES ({placeholders(12)}) ON CONFLICT DO NOTHING",
         (
             account.id,
             account.profile_id,

@@ -10,7 +10,7 @@ from twisted.logger import LogEvent, globalLogPublisher
 
 from certctl.acme.problems import Problem, ProblemType
 from tests.acme_client import Signer, b64, make_csr
-from tests.unit.web.bench import BenchCase, Client
+from tests.unit.web.bench import DEFAULT, BenchCase, Client
 
 Row = tuple[str, str, str, str]
 
@@ -164,7 +164,7 @@ class SilenceTests(TrailCase):
         client.post(client.kid, {})
         client.finalize(issued.order, issued.csr)
         client.revoke(issued.der)
-        client.try_order("a_b")
+        client.try_order()
         client.post("key-change", {})
         self.bench.client().register(contact=["tel:1"])
         client.post(issued.order.json["finalize"], {"csr": b64(b"x")})

@@ -44,13 +44,14 @@ class DirectoryTests(BenchCase):
                 "website": "https://pki.example/",
                 "caaIdentities": ["pki.example", "ca.example"],
                 "externalAccountRequired": True,
+                "profiles": {DEFAULT: "Default"},
             },
         )
 
     def test_meta_leaves_out_what_is_not(self) -> None:
         """What is not configured is not a member: no null, no empty text."""
         meta = self.bench.get(f"{HERE}/directory").json["meta"]
-        self.assertEqual(meta, {"externalAccountRequired": False})
+        self.assertEqual(meta, {"externalAccountRequired": False, "profiles": {DEFAULT: "Default"}})
 
     def test_directory_by_head_and_post_as_get(self) -> None:
         """Section 6.3: GET is for directory and newNonce, and POST-as-GET is for every resource."""

@@ -1,0 +1,84 @@
+"""The one door to the signers: what goes through it is judged once more, whatever let it come so far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+import attrs
+
+from certctl.acme import issuing_policy
+from certctl.acme.csr import CertificateRequest
+from certctl.acme.objects import Order, Profile
+from certctl.acme.policy import NameRules
+from certctl.acme.problems import Problem, ProblemType, malformed
+from certctl.acme.profile_policy import Policy
+from certctl.issuance.issuer import Issued, Issuer, IssuerUnavailable, Template
+from certctl.issuance.profile import ValidityError, validity
+
+RETRY_AFTER = timedelta(seconds=10)  # until a signer that does not answer is asked again
+
+
+@attrs.frozen
+class Terms:
+    """Under what a certificate is given: the profile and the names of the account as they are now."""
+
+    profile: Profile
+    policy: Policy
+    names: NameRules
+
+
+async def sign(issuer: Issuer, terms: Terms, order: Order, template: Template) -> Issued:
+    """Have a certificate signed that the profile gives; raise Problem, and sign nothing, for any other."""
+    issuing_policy.judge_certificate(terms.profile, terms.policy, terms.names, order.identifiers, template)
+    try:
+        return await issuer.sign(template)
+    except IssuerUnavailable:
+        detail = "the issuing CA cannot sign at the moment"
+        raise Problem(ProblemType.SERVER_INTERNAL, detail, status=503, retry_after=RETRY_AFTER) from None
+
+
+def template(
+    terms: Terms, issuer: Issuer, order: Order, request: CertificateRequest, now: datetime
+) -> Template:
+    """The certificate of an order: of the CSR it has the key, and what the profile lets the CSR say."""
+    policy = terms.policy
+    starts, ends = granted_validity(terms.profile, policy, issuer, now, order.not_before, order.not_after)
+    return Template(
+        names=order.identifiers,
+        common_name=issuing_policy.common_name(policy, request),
+        public_key=request.public_key,
+        not_before=starts,
+        not_after=ends,
+        extended_key_usages=policy.extended_key_usages,
+        must_staple=issuing_policy.must_staple(policy, request),
+    )
+
+
+def issuer_of(profile: Profile, issuers: Mapping[str, Issuer]) -> Issuer:
+    """The issuer that a profile names; raises RuntimeError if the server does not have it."""
+    issuer = issuers.get(profile.issuer_id)
+    if issuer is None:
+        raise RuntimeError(
+            f"profile {profile.id} names issuer {profile.issuer_id}, which this server does not have"
+        )
+    return issuer
+
+
+def granted_validity(
+    profile: Profile,
+    policy: Policy,
+    issuer: Issuer,
+    now: datetime,
+    not_before: datetime | None,
+    not_after: datetime | None,
+) -> tuple[datetime, datetime]:
+    """First and last second of a certificate: as asked for, or not at all (RFC 8555 section 7.4).
+
+    Raises Problem malformed if profile or issuer cannot grant what was asked for.
+    """
+    most = timedelta(seconds=profile.max_ttl_seconds)
+    try:
+        return validity(now, most, issuer.expires_at, not_before, not_after, usual=policy.default_ttl)
+    except ValidityError as error:
+        raise malformed(str(error)) from None
