@@ -24,6 +24,11 @@ def new(prefix: str, now: datetime) -> str:
     return f"{prefix}-{int(now.timestamp() * 1000):012x}{secrets.token_hex(16)}"
 
 
+def least(prefix: str, moment: datetime) -> str:
+    """What sorts before every id that is made at that time or later, and behind all others."""
+    return f"{prefix}-{max(0, int(moment.timestamp() * 1000)):012x}"
+
+
 def token() -> str:
     """A challenge's token: 256 random bits in base64url (RFC 8555 section 8.1 asks for 128)."""
     return secrets.token_urlsafe(32)

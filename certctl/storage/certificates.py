@@ -5,11 +5,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from datetime import datetime
 
 from certctl.acme.objects import Certificate
 from certctl.storage.database import Query, Row, Statement, first
 from certctl.storage.orders import pack, unpack
+
+NAMED_AT_ONCE = 10  # names in a statement
 
 _SELECT = (
     "SELECT v.id, v.profile_id, v.issuer_id, v.account_id, v.order_id, v.serial_number, m.names, v.certificate,"
@@ -106,7 +109,24 @@ def insert(certificate: Certificate) -> list[Statement]:
             certificate.created_at,
         ),
     )
-    return [kept, version]
+    return [kept, *_named(managed, certificate), version]
+
+
+def backwards(name: str) -> bytes:
+    """A name's octets from the last to the first, so that names that end alike lie together."""
+    return name.encode("ascii", "replace")[::-1]
+
+
+def _named(managed: str, certificate: Certificate) -> Iterator[Statement]:
+    """The names by which a certificate is searched, which are there already when it is renewed."""
+    names = [backwards(each.value) for each in certificate.names]
+    for start in range(0, len(names), NAMED_AT_ONCE):
+        some = names[start : start + NAMED_AT_ONCE]
+        yield Statement(
+            "INSERT INTO managed_certificate_names (certificate_id, reversed_name)"
+            f" VALUES {', '.join(['(?, ?)'] * len(some))} ON CONFLICT DO NOTHING",
+            [each for name in some for each in (managed, name)],
+        )
 
 
 def revoke(certificate_id: str, reason: int, now: datetime) -> Statement:

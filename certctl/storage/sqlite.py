@@ -74,6 +74,7 @@ def connect(path: Path) -> sqlite3.Connection:
     )
     for pragma in PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
+    connection.create_function("certctl_reverse", 1, lambda text: text[::-1], deterministic=True)  # migration 5
     return connection
 
 

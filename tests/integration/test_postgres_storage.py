@@ -17,7 +17,7 @@ from certctl.storage.postgres import PostgresDatabase
 from certctl.storage.postgres_sql import command
 from certctl.storage.postgres_wire import hosts
 from tests.integration.postgres import TEMPLATE, Loop, shared
-from tests.unit.storage import contract, contract_eab_keys, contract_objects, contract_orders
+from tests.unit.storage import contract, contract_eab_keys, contract_objects, contract_orders, contract_search
 
 T = TypeVar("T")
 _numbers = itertools.count(1)
@@ -116,4 +116,8 @@ class PlanTests(OnPostgres, contract.DatabaseCase, SynchronousTestCase):
 
 
 class FailureTests(OnPostgres, contract_orders.FailureContract, SynchronousTestCase):
+    pass
+
+
+class SearchTests(OnPostgres, contract_search.SearchContract, SynchronousTestCase):
     pass
