@@ -5,9 +5,7 @@ server.
 from __future__ import annotations
 
 import hmac
-import re
 from typing import Any
-from urllib.parse import urljoin
 
 import attrs
 from OpenSSL import SSL
@@ -16,68 +14,33 @@ from twisted.internet import error
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, PartialDownloadError, ResponseDone, ResponseFailed
+from twisted.web._newclient import HTTP11ClientProtocol, Request
+from twisted.web.client import (
+    Agent,
+    PartialDownloadError,
+    ResponseDone,
+    ResponseFailed,
+)
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from certctl import __version__
-from certctl.acme.challenges import MAX_KEY_AUTHORIZATION, http01_path
-from certctl.acme.identifiers import Identifier, IdentifierError, IdentifierType, dns_name, ip_address
+from certctl.acme.challenges import MAX_KEY_AUTHORIZATION
+from certctl.acme.identifiers import IdentifierType
 from certctl.acme.problems import Problem, ProblemType
 from certctl.validation.attempt import Attempt, Evidence, Limits, Transient, printable, within
+from certctl.validation.hops import Hop, Ports, first_hop, next_hop, refused
 from certctl.validation.wire import Creator, Dialler, Wire, tls_context
 
 MAX_REDIRECTS = 10  # what the public CAs follow
-MAX_URL = 2048  # characters of a redirect's target
 REDIRECTS = frozenset({301, 302, 303, 307, 308})  # RFC 9110 section 15.4, those that name one place to go to
 USER_AGENT = f"certctl-validator/{__version__} (+https://www.rfc-editor.org/rfc/rfc8555#section-8.3)"
 
-_URL = re.compile(
-    r"(https?)://(\[[^\]/?#@]*\]|[^:\[\]/?#@]*)(?::([0-9]{1,5}))?"  # scheme, host, port: no user information
-    r"(/[^?#]*)?(\?[^#]*)?(?:#.*)?\Z"
-)
 _ANY_URL = "http://hop.invalid/"  # for treq; see _Plain
-_VISIBLE = re.compile(r"[!-\[\]-~]+\Z")  # ASCII without blanks, controls and the backslash
-
-
-@attrs.frozen
-class Ports:
-    """The ports of the two schemes: 80 and 443 but for tests."""
-
-    http: int = 80
-    https: int = 443
-
-    def of(self, scheme: str) -> int:
-        """Return the one port that ``scheme`` may be dialled on."""
-        return self.https if scheme == "https" else self.http
-
-
-@attrs.frozen(kw_only=True)
-class Hop:
-    """One URL on the way to the key authorization."""
-
-    scheme: str
-    host: Identifier
-    port: int
-    path: str
-    query: str = ""
-
-    @property
-    def authority(self) -> str:
-        """The value of the Host field: the name or the address, and a port that is not the scheme's (RFC
-        8738 section 5).
-        """
-        host = self.host.value
-        host = f"[{host}]" if self.host.type is IdentifierType.IP and ":" in host else host
-        return host if self.port == (443 if self.scheme == "https" else 80) else f"{host}:{self.port}"
-
-    @property
-    def url(self) -> str:
-        return f"{self.scheme}://{self.authority}{self.path}{self.query}"
 
 
 @attrs.frozen(kw_only=True)
@@ -88,62 +51,6 @@ class Answer:
     locations: tuple[bytes, ...]
     body: bytes
     address: str
-
-
-def first_hop(identifier: Identifier, token: str, ports: Ports) -> Hop:
-    """The URL of RFC 8555 section 8.3, step 1: http, the identifier, the well-known path."""
-    return Hop(scheme="http", host=identifier, port=ports.http, path=http01_path(token))
-
-
-def next_hop(status: int, locations: tuple[bytes, ...], base: Hop, ports: Ports) -> Hop:
-    """Return where a redirect leads; raise Problem if that is no place to go (RFC 8555 section 10.4).
-
-    http and https, each on its one port; no user information; the host a DNS name or an address in its
-    canonical form. ``http://0x7f.1/`` and the like are neither. Whether its addresses may be dialled is
-    judged when they are known.
-    """
-    if len(locations) != 1:
-        raise _refused(base, f"status {status} with {len(locations) or 'no'} Location fields")
-    location = locations[0].decode("ascii", "replace")
-    if len(location) > MAX_URL or not _VISIBLE.match(location):
-        raise _refused(base, f"the redirect to {printable(locations[0])} is not a URL")
-    try:
-        match = _URL.match(urljoin(base.url, location))
-    except ValueError:
-        match = None
-    if match is None:
-        raise _refused(
-            base, f"the redirect to {printable(locations[0])} is not an http or https URL with a plain host"
-        )
-    scheme, host, port, path, query = match.groups()
-    if port is not None and int(port) != ports.of(scheme):
-        raise _refused(base, f"the redirect to {printable(locations[0])} is not to port {ports.of(scheme)}")
-    return Hop(
-        scheme=scheme, host=_host(host, base), port=ports.of(scheme), path=path or "/", query=query or ""
-    )
-
-
-def _host(text: str, base: Hop) -> Identifier:
-    try:
-        if text.startswith("["):
-            host = ip_address(text[1:-1])
-            if ":" not in host.value:
-                raise IdentifierError("brackets are for IPv6")
-            return host
-        if text.replace(".", "").isdigit():
-            return ip_address(text)
-        host = dns_name(text)
-        if host.wildcard:
-            raise IdentifierError("no host has an asterisk in its name")
-        return host
-    except IdentifierError as wrong:
-        raise _refused(
-            base, f"the redirect to the host {printable(text.encode())} is not followed: {wrong}"
-        ) from None
-
-
-def _refused(base: Hop, words: str) -> Problem:
-    return Problem(ProblemType.UNAUTHORIZED, f"{base.url}: {words}")
 
 
 def judge_answer(answer: Answer, hop: Hop, path: str, key_authorization: str) -> None:
@@ -213,7 +120,7 @@ class HTTP01:
                 judge_answer(answer, hop, path, attempt.key_authorization)
                 return Evidence(answer.address, hop.url, "the key authorization")
             hop = next_hop(answer.status, answer.locations, hop, self._ports)
-        raise _refused(hop, f"more than {MAX_REDIRECTS} redirects")
+        raise refused(hop, f"more than {MAX_REDIRECTS} redirects")
 
     async def _visit(self, hop: Hop, attempt: Attempt) -> Answer:
         wire = await self._dialler.wire(hop.host, hop.port, attempt.network)
@@ -237,30 +144,44 @@ class HTTP01:
             raise _broken(failure, hop, wire) from None
 
     async def _get(self, hop: Hop, wire: Wire) -> Answer:
-        agent = Agent.usingEndpointFactory(self._reactor, _Only(self._endpoint(hop, wire)))
-        headers = Headers({"Host": [hop.authority], "User-Agent": [USER_AGENT], "Accept": ["*/*"]})
-        response = await HTTPClient(_Plain(agent, hop)).get(
-            _ANY_URL, headers=headers, allow_redirects=False, unbuffered=True, reactor=self._reactor
-        )
+        response = await (self._ask_by_treq(hop, wire) if hop.scheme == "https" else _ask(hop, wire))
         locations = tuple(response.headers.getRawHeaders(b"location", ()))
         body = b""
         if response.code not in REDIRECTS:
             reader = _Reader(MAX_KEY_AUTHORIZATION + 1)
-            response.original.deliverBody(reader)
+            response.deliverBody(reader)
             body = await reader.body
         return Answer(status=response.code, locations=locations, body=body, address=str(wire.dialled))
 
-    def _endpoint(self, hop: Hop, wire: Wire) -> IStreamClientEndpoint:
-        """Https is a way and no proof: the certificate is whatever it is, as the challenge only begins
-        there.
-        """
-        if hop.scheme == "http":
-            return wire
+    async def _ask_by_treq(self, hop: Hop, wire: Wire) -> IResponse:
+        """Https is a way and no proof: the certificate is whatever it is, as the challenge only begins there."""
         name = hop.host.value if hop.host.type is IdentifierType.DNS else None  # RFC 6066 section 3
-        endpoint: IStreamClientEndpoint = wrapClientTLS(
-            Creator(self._context, name), wire, clock=self._reactor
+        endpoint = wrapClientTLS(Creator(self._context, name), wire, clock=self._reactor)
+        agent = _Plain(Agent.usingEndpointFactory(self._reactor, _Only(endpoint)), hop)
+        response = await HTTPClient(agent).get(
+            _ANY_URL, headers=_headers(hop), allow_redirects=False, unbuffered=True, reactor=self._reactor
         )
-        return endpoint
+        original: IResponse = response.original
+        return original
+
+
+async def _ask(hop: Hop, wire: Wire) -> IResponse:
+    """What treq comes to where the connection is at hand; it and its agent took a third of a validation's time."""
+    headers = _headers(hop)
+    headers.setRawHeaders(b"Accept-Encoding", [b"identity"])
+    protocol = await wire.open(_HTTP)
+    assert isinstance(protocol, HTTP11ClientProtocol)
+    path = f"{hop.path}{hop.query}".encode("ascii")
+    response: IResponse = await protocol.request(Request(b"GET", path, headers, None))
+    return response
+
+
+_HTTP = Factory.forProtocol(HTTP11ClientProtocol)
+_HTTP.noisy = False
+
+
+def _headers(hop: Hop) -> Headers:
+    return Headers({"Host": [hop.authority], "User-Agent": [USER_AGENT], "Accept": ["*/*"]})
 
 
 def _overrun(hop: Hop, wire: Wire) -> Problem:

@@ -8,7 +8,8 @@ from typing import Any
 from certctl.acme.objects import ChallengeType
 from certctl.validation.attempt import Limits, Validator
 from certctl.validation.dns01 import DNS01
-from certctl.validation.http01 import HTTP01, Ports
+from certctl.validation.hops import Ports
+from certctl.validation.http01 import HTTP01
 from certctl.validation.resolver import Resolver
 from certctl.validation.tlsalpn01 import TLSALPN01
 from certctl.validation.wire import Dialler

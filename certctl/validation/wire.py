@@ -10,16 +10,16 @@ from typing import Any, Protocol
 import attrs
 from OpenSSL import SSL
 from twisted.internet import error
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.interfaces import (
     IOpenSSLClientConnectionCreator,
     IProtocol,
     IProtocolFactory,
     IStreamClientEndpoint,
 )
-from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.internet.protocol import ClientFactory
+from twisted.protocols.policies import ProtocolWrapper
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -119,15 +119,14 @@ class Wire:
         return self._metered is not None and bool(self._metered.left < 0)
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
-        return Deferred.fromCoroutine(self._connect(protocolFactory))
+        return Deferred.fromCoroutine(self.open(protocolFactory))
 
-    async def _connect(self, factory: IProtocolFactory) -> IProtocol:
+    async def open(self, factory: IProtocolFactory) -> IProtocol:
+        """Return a protocol of ``factory`` over a connection; raise Transient if no address accepts one."""
         failures = []
         for target in self._targets:
             try:
-                self._metered = await self._endpoint(target).connect(
-                    _Metering(factory, self._max_bytes, self._reactor)
-                )
+                self._metered = await self._dial(target, factory)
             except error.ConnectError as failure:
                 failures.append(f"{target} port {self._port}: {self._words(failure)}")
             else:
@@ -137,10 +136,11 @@ class Wire:
         asked = f"{self._name}: " if self._name not in map(str, self._targets) else ""
         raise Transient(ProblemType.CONNECTION, f"{asked}could not connect to {'; '.join(failures)}")
 
-    def _endpoint(self, target: IPAddress) -> IStreamClientEndpoint:
-        """Twisted's endpoints ask no resolver for the text of an address."""
-        kind = TCP6ClientEndpoint if target.version == 6 else TCP4ClientEndpoint
-        return kind(self._reactor, str(target), self._port, timeout=self._seconds)
+    def _dial(self, target: IPAddress, factory: IProtocolFactory) -> Deferred[_Metered]:
+        """Twisted asks no resolver for the text of an address."""
+        metering = _Metering(factory, self._max_bytes, self._reactor)
+        self._reactor.connectTCP(str(target), self._port, metering, timeout=self._seconds)
+        return metering.dialled
 
     def _words(self, failure: error.ConnectError) -> str:
         if isinstance(failure, error.ConnectionRefusedError):
@@ -168,6 +168,13 @@ class _Metered(ProtocolWrapper):
         self.left = factory.max_bytes
         self._lost = False
         self._waiting: list[Deferred[None]] = []
+
+    def makeConnection(self, transport: Any) -> None:
+        super().makeConnection(transport)
+        if self.factory.dialled.called:  # nobody waits for it any more
+            transport.abortConnection()
+        else:
+            self.factory.dialled.callback(self)
 
     def dataReceived(self, data: bytes) -> None:
         self.left -= len(data)
@@ -207,14 +214,37 @@ class _Metered(ProtocolWrapper):
         await self._gone()
 
 
-class _Metering(WrappingFactory):
-    protocol = _Metered
+class _Metering(ClientFactory):
+    """Makes one such protocol, and tells when it is connected or why it cannot be."""
+
     noisy = False
 
-    def __init__(self, wrapped: Any, max_bytes: int, clock: Any) -> None:
-        super().__init__(wrapped)
+    def __init__(self, wrapped: IProtocolFactory, max_bytes: int, clock: Any) -> None:
+        self._wrapped = wrapped
+        self._connector: Any = None
         self.max_bytes = max_bytes
         self.clock = clock
+        self.dialled: Deferred[_Metered] = Deferred(self._cancel)
+
+    def startedConnecting(self, connector: Any) -> None:
+        self._connector = connector
+
+    def buildProtocol(self, addr: Any) -> _Metered:
+        return _Metered(self, self._wrapped.buildProtocol(addr))
+
+    def clientConnectionFailed(self, connector: object, reason: Failure) -> None:
+        if not self.dialled.called:
+            self.dialled.errback(reason)
+
+    def _cancel(self, dialled: Deferred[_Metered]) -> None:
+        dialled.errback(CancelledError())  # first, or it would be one more connection that failed
+        self._connector.disconnect()
+
+    def registerProtocol(self, protocol: object) -> None:
+        """Nothing to note: there is one."""
+
+    def unregisterProtocol(self, protocol: object) -> None:
+        """Nothing was noted."""
 
 
 def tls_context(alpn: bytes | None = None) -> SSL.Context:

@@ -324,6 +324,21 @@ class HostileServerTests(HTTP01Case):
         self.assertIs(problem.type, ProblemType.INCORRECT_RESPONSE)
         self.assertIn("\\x1f\\x8b", problem.detail)
 
+    async def test_gzip_bomb_over_https(self) -> None:
+        """Nor is it decoded behind a redirect to https, nor more read there."""
+        context = TLSContext(certificate([general(dns_name("b.example"))]), [])
+        bomb = gzip.compress(b"\x00" * 10_000_000)
+        secure = Responder(answering(bomb, headers=[b"Content-Encoding: gzip"]))
+        self.tls_port = secure.listen(self, context=context)
+        self.web.script = redirecting("https://b.example" + PATH)
+        problem = await self.problem()
+        self.assertIn("more than 512 bytes", problem.detail)
+        (request,) = secure.requests
+        self.assertIn(b"accept-encoding: identity", request.lower())
+        secure.script = answering(b"", headers=[b"X: " + b"z" * 1000] * 100)
+        problem = await self.problem()
+        self.assertIn("more came than an answer may have", problem.detail)
+
     async def test_encoding_lied_about(self) -> None:
         """A server that calls the plain key authorization gzip has still shown it."""
         self.web.script = answering(KEY_AUTHORIZATION.encode(), headers=[b"Content-Encoding: gzip, br"])

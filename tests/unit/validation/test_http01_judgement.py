@@ -12,7 +12,8 @@ from certctl.acme.challenges import MAX_KEY_AUTHORIZATION
 from certctl.acme.identifiers import IdentifierType, dns_name, ip_address
 from certctl.acme.problems import Problem, ProblemType
 from certctl.validation.attempt import MAX_SEEN, Transient, printable
-from certctl.validation.http01 import Answer, Hop, Ports, first_hop, judge_answer, next_hop
+from certctl.validation.hops import Hop, Ports, first_hop, next_hop
+from certctl.validation.http01 import Answer, judge_answer
 
 from .responders import KEY_AUTHORIZATION, PATH, TOKEN
 
