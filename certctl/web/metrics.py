@@ -62,13 +62,14 @@ class Metrics:
     ) -> None:
         self.registry = CollectorRegistry()
         self._now = seconds
+        self._issuers = issuers
         self._profiles: set[str] = set()
         self._count_requests()
         self._count_events()
         self._count_validations()
         self._count_database()
         self._count_sweeps(sweep_interval)
-        self._tell_expiry(issuers)
+        self._tell_expiry()
         running = self._gauge(
             "certctl_acme_running", "Requests and validations under way that wait for something."
         )
@@ -190,13 +191,13 @@ class Metrics:
             interval.total_seconds()
         )
 
-    def _tell_expiry(self, issuers: Mapping[str, Issuer]) -> None:
+    def _tell_expiry(self) -> None:
         expiry = self._gauge(
             "certctl_acme_issuer_expires_in_seconds",
             "Time until the first certificate of an issuer's chain ends; below 0 after that.",
             "issuer",
         )
-        for id, issuer in issuers.items():
+        for id, issuer in self._issuers.items():
             expiry.labels(id).set_function(partial(self._until_end_of, issuer))
         self._expires_in = self._gauge(
             "certctl_acme_server_certificate_expires_in_seconds",
@@ -240,12 +241,18 @@ class Metrics:
             self._named(each, exists=True)
 
     def _named(self, profile_id: str | None, *, exists: bool) -> str:
-        """The label value for a profile: its id if it is known to exist, and there are not too many."""
+        """The label value for a profile: its id if it is known to exist, and there are not too many.
+
+        What is counted for a profile begins with 0, so that the first that happens is seen as an increase.
+        """
         if profile_id in self._profiles:
             return profile_id
         if not exists or profile_id is None or len(self._profiles) >= MAX_PROFILES:
             return OTHER
         self._profiles.add(profile_id)
+        self._created(profile_id), self._finalized(profile_id)
+        for issuer_id in self._issuers:
+            self._issued(profile_id, issuer_id)
         return profile_id
 
     def request(
@@ -308,7 +315,7 @@ class Metrics:
 
 
 def _bind(metric: MetricWrapperBase, labels: Iterable[tuple[str, ...]]) -> None:
-    """Have these series from the beginning, so that the first that is counted is seen as an increase."""
+    """Have these series from the beginning, at 0: what appears with 1 is no increase to Prometheus."""
     for values in labels:
         metric.labels(*values)
 

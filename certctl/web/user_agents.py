@@ -9,12 +9,12 @@ READ = 200  # octets of a header that are looked at; the clients below name them
 # another's library stands before it.
 FAMILIES: tuple[tuple[bytes, str], ...] = (
     (b"traefik/", "Traefik"),  # containous-traefik/3.1.6 xenolf-acme/4.18.0 (release; linux; amd64)
-    (b"xenolf-acme/", "lego"),  # lego-cli xenolf-acme/4.9.1 (release; linux; amd64)
-    (b"lego-cli", "lego"),  # goacme-lego since 4.20
+    (b"xenolf-acme/", "lego"),  # lego-cli/dev xenolf-acme/4.9.1 (release; linux; amd64)
+    (b"lego-cli", "lego"),
     (b"goacme-lego", "lego"),
     (b"cert-manager", "cert-manager"),  # cert-manager-clusterissuers/v1.15.0 (linux/amd64) cert-manager/...
-    (b"caddy", "Caddy"),  # Caddy/2.7.6 CertMagic acmez (linux; amd64)
-    (b"certbot", "certbot"),  # CertbotACMEClient/2.11.0 (certbot; Debian GNU/Linux 12 ...)
+    (b"caddy", "Caddy"),  # Caddy/2.6.2 CertMagic acmez (linux; amd64)
+    (b"certbot", "certbot"),  # CertbotACMEClient/5.8.0 (certbot; Debian GNU/Linux 12 ...)
     (b"dehydrated/", "dehydrated"),  # dehydrated/0.7.1 curl/7.88.1
     (b"acme.sh/", "acme.sh"),  # acme.sh/3.0.7 (https://github.com/acmesh-official/acme.sh)
     (b"uacme/", "uacme"),  # uacme/1.7.4 (https://github.com/ndilieto/uacme)
