@@ -7,6 +7,8 @@ from datetime import timedelta
 from timeit import repeat
 from typing import Any
 
+from twisted.web.http_headers import Headers
+
 from certctl.authority.trail import Action, Event
 from certctl.background import Background
 from certctl.storage.database import NOTHING, A, B, Query, Statement, T
@@ -54,6 +56,7 @@ class Counted:
 
     def __init__(self) -> None:
         self.metrics = Metrics(Background(), {}, lambda: 0.0, timedelta(minutes=1))
+        self.headers = Headers({b"user-agent": [AGENT]})
         self.bare = Nothing()
         self.measured = MeasuredDatabase(self.bare, self.metrics)
 
@@ -66,8 +69,9 @@ class Counted:
                 continue
 
     def request(self) -> None:
-        """Count the request."""
-        self.metrics.request("new-order", "ok", "prof-default", AGENT, 0.005)
+        """Count the request, whose client is looked up in its headers."""
+        client = self.headers.getRawHeaders(b"user-agent", [b""])[0]
+        self.metrics.request("new-order", "ok", "prof-default", client, 0.005)
 
     def event(self) -> None:
         """Count the event."""

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache, partial
+from time import perf_counter, process_time
 
 from prometheus_client import (
     CollectorRegistry,
@@ -37,6 +38,8 @@ FAST_BUCKETS = (0.00001, 0.0001, 0.00025, 0.0005, *BUCKETS)  # a read of the emb
 SLOW_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 12.5)  # a validation ends after 12 s
 MAX_PROFILES = 1000  # label values; more than these are counted together
 MAX_USER_AGENTS = 1000  # remembered with their family; a stranger may invent any number
+DEAR = 0.02  # seconds of processor time for a scrape: some 300 profiles
+KEPT = 10  # times as long a dear scrape is sent again
 OTHER = "other"
 FAULTS = frozenset(
     {"error", "unavailable", ProblemType.SERVER_INTERNAL.value[0]}
@@ -62,6 +65,8 @@ class Metrics:
     ) -> None:
         self.registry = CollectorRegistry()
         self._now = seconds
+        self._kept: Answer | None = None
+        self._kept_until = 0.0
         self._issuers = issuers
         self._profiles: set[str] = set()
         self._count_requests()
@@ -310,8 +315,17 @@ class Metrics:
         self._swept_at.set(self._now())
 
     def answer(self) -> Answer:
-        """All metrics in Prometheus' text format."""
-        return Answer(content_type=CONTENT_TYPE_LATEST, body=generate_latest(self.registry))
+        """All metrics in Prometheus' text format.
+
+        What was dear to make is sent again for a while: everybody may ask, and nobody may keep the server busy so.
+        """
+        if self._kept is not None and perf_counter() < self._kept_until:
+            return self._kept
+        began = process_time()
+        self._kept = Answer(content_type=CONTENT_TYPE_LATEST, body=generate_latest(self.registry))
+        if (cost := process_time() - began) > DEAR:
+            self._kept_until = perf_counter() + KEPT * cost
+        return self._kept
 
 
 def _bind(metric: MetricWrapperBase, labels: Iterable[tuple[str, ...]]) -> None:

@@ -294,6 +294,18 @@ class MetricsTests(BenchCase):
         """There is no series beside each that says when it began."""
         self.assertEqual([name for name, _ in scraped(self.bench) if name.endswith("_created")], [])
 
+    def test_dear_scrape(self) -> None:
+        """A scrape that took long is sent again for a while; any other is made anew."""
+        self.bench.get("/acme/profile/prof-default/directory")
+        self.assertEqual(self.requests("directory", "ok", DEFAULT), 1)
+        self.patch(metrics, "DEAR", 0)
+        self.patch(metrics, "KEPT", 1_000_000)
+        self.assertEqual(self.requests("directory", "ok", DEFAULT), 1)
+        self.bench.get("/acme/profile/prof-default/directory")
+        self.assertEqual(self.requests("directory", "ok", DEFAULT), 1)
+        self.bench.parts.metrics._kept_until = 0
+        self.assertEqual(self.requests("directory", "ok", DEFAULT), 2)
+
     def test_cost(self) -> None:
         """What is counted costs a request less than 20 us."""
         self.assertLess(Counted().whole(), 20)
