@@ -17,7 +17,7 @@ CREATE INDEX managed_certificates_made ON managed_certificates (created_at);
 CREATE INDEX certificate_versions_listed
     ON certificate_versions (id, profile_id, account_id, issuer_id, certificate_id, not_after, revoked_at);
 CREATE INDEX certificate_versions_of_account ON certificate_versions (account_id, id);
-CREATE INDEX certificate_versions_revoked ON certificate_versions (revoked_at) WHERE revoked_at IS NOT NULL;
+CREATE INDEX certificate_versions_revoked_at ON certificate_versions (revoked_at) WHERE revoked_at IS NOT NULL;
 
 CREATE INDEX acme_orders_listed ON acme_orders (id, profile_id, account_id, status);
 CREATE INDEX acme_authorizations_listed ON acme_authorizations (id, profile_id, account_id, status);
