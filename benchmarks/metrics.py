@@ -58,7 +58,7 @@ class Counted:
         self.metrics = Metrics(Background(), {}, lambda: 0.0, timedelta(minutes=1))
         self.headers = Headers({b"user-agent": [AGENT]})
         self.bare = Nothing()
-        self.measured = MeasuredDatabase(self.bare, self.metrics)
+        self.measured = MeasuredDatabase(self.bare, self.metrics.database)
 
     def calls(self, database: Any) -> None:
         """Call the database as a newOrder does."""

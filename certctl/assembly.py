@@ -92,7 +92,7 @@ def assemble(
     """
     background = Background()
     metrics = Metrics(background, issuers, reactor.seconds, settings.acme_server_gc_interval)
-    database = MeasuredDatabase(database, metrics)
+    database = MeasuredDatabase(database, metrics.database)
     trail = Trail(database, reactor, metrics)
     nonces = NonceMint(lambda: database.nonce_key, settings.acme_server_nonce_ttl)
     rules = _profile_rules(settings)
@@ -110,7 +110,7 @@ def assemble(
         bindings=Bindings(database, trail, seal),
     )
     challenges = _challenges(ground, validating, metrics)
-    metrics.watch_waiting(challenges.waiting)
+    metrics.validations.watch_waiting(challenges.waiting)
     health = Health(database, trail, issuers)
     origin = Origin(settings.server_external_url or "", answers_to)
     dispatch = Dispatch(
@@ -190,7 +190,7 @@ def _challenges(
         ground.limits,
         ground.background,
         ground.reactor,
-        validators={type: MeasuredValidator(each, metrics) for type, each in validators.items()},
+        validators={type: MeasuredValidator(each, metrics.validations) for type, each in validators.items()},
         concurrency=_concurrency(settings),
         network=ground.network,
         permission=ground.permission,

@@ -22,30 +22,25 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from prometheus_client.metrics import MetricWrapperBase
 
 from certctl import __version__
-from certctl.acme.objects import ChallengeType
-from certctl.acme.problems import NAMESPACE, ProblemType
+from certctl.acme.problems import ProblemType
 from certctl.authority.trail import Action, Event
 from certctl.background import Background
 from certctl.issuance.issuer import Issuer
 from certctl.web import user_agents
 from certctl.web.answer import Answer
+from certctl.web.meters import OTHER, DatabaseMeter, ValidationMeter, begin
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)  # seconds
-FAST_BUCKETS = (0.00001, 0.0001, 0.00025, 0.0005, *BUCKETS)  # a read of the embedded database takes 10 us
-SLOW_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 12.5)  # a validation ends after 12 s
 MAX_PROFILES = 1000  # label values; more than these are counted together
 MAX_USER_AGENTS = 1000  # remembered with their family; a stranger may invent any number
 DEAR = 0.02  # seconds of processor time for a scrape: some 300 profiles
 KEPT = 10  # times as long a dear scrape is sent again
-OTHER = "other"
 FAULTS = frozenset(
     {"error", "unavailable", ProblemType.SERVER_INTERNAL.value[0]}
 )  # outcomes: not the client's
 LIMITED = ("new-order", "challenge", "key-change")  # operations that have a rate limit, counted from 0 on
-_PROBLEMS = frozenset(str(each.value[0]) for each in ProblemType)
 
 disable_created_metrics()  # a second series beside each, which says when it was first counted
 
@@ -53,7 +48,7 @@ disable_created_metrics()  # a second series beside each, which says when it was
 class Metrics:
     """What is counted, in a registry of its own.
 
-    An Observer of the trail, and the Meter of the database and of the validators.
+    An Observer of the trail.
     """
 
     def __init__(
@@ -71,8 +66,8 @@ class Metrics:
         self._profiles: set[str] = set()
         self._count_requests()
         self._count_events()
-        self._count_validations()
-        self._count_database()
+        self.validations = ValidationMeter(self.registry)
+        self.database = DatabaseMeter(self.registry)
         self._count_sweeps(sweep_interval)
         self._tell_expiry()
         running = self._gauge(
@@ -119,10 +114,10 @@ class Metrics:
         self._nonces_refused = self._counter(
             "certctl_acme_nonces_refused_total", "Requests refused because of their nonce."
         )
-        _bind(
+        begin(
             clients, ((name, result) for name in user_agents.NAMES for result in ("ok", "refused", "failed"))
         )
-        _bind(self._limited, ((operation,) for operation in LIMITED))
+        begin(self._limited, ((operation,) for operation in LIMITED))
         # Children are looked up once and kept: the way through ``labels`` costs more than the counting.
         self._request = lru_cache(maxsize=8192)(requests.labels)
         self._request_seconds = lru_cache(maxsize=64)(duration.labels)
@@ -140,51 +135,11 @@ class Metrics:
         revoked = self._counter(
             "certctl_acme_certificates_revoked_total", "Certificates revoked.", "profile", "reason"
         )
-        _bind(events, ((action.value,) for action in Action))
+        begin(events, ((action.value,) for action in Action))
         self._event = lru_cache(maxsize=256)(events.labels)
         self._created, self._finalized, self._issued, self._revoked = (
             lru_cache(maxsize=4096)(each.labels) for each in (created, finalized, issued, revoked)
         )
-
-    def _count_validations(self) -> None:
-        types = [(type.value,) for type in ChallengeType]
-        validations = self._counter(
-            "certctl_acme_validations_total",
-            "Validations that ended, by challenge type and outcome (valid, or the problem type).",
-            "type",
-            "outcome",
-        )
-        tries = self._histogram(
-            "certctl_acme_validation_attempt_seconds",
-            "Time of one attempt at a validation; one that fails is followed by up to three more.",
-            SLOW_BUCKETS,
-            "type",
-            "result",
-        )
-        self._trying = self._gauge("certctl_acme_validations_running", "Attempts under way.", "type")
-        self._waiting = self._gauge(
-            "certctl_acme_validations_waiting", "Attempts that wait for a turn.", "type"
-        )
-        _bind(validations, ((type, "valid") for (type,) in types))
-        _bind(tries, ((type, result) for (type,) in types for result in ("shown", "failed")))
-        _bind(self._trying, types)
-        _bind(self._waiting, types)
-        self._validation, self._try = validations.labels, tries.labels
-
-    def _count_database(self) -> None:
-        operations = [("read",), ("redeem",), ("write",)]
-        duration = self._histogram(
-            "certctl_acme_database_seconds",
-            "Time until the database answered; a write is durable then.",
-            FAST_BUCKETS,
-            "operation",
-        )
-        unavailable = self._counter(
-            "certctl_acme_database_unavailable_total", "Calls that the database did not answer.", "operation"
-        )
-        _bind(unavailable, operations)
-        self._asked = {operation: duration.labels(operation).observe for (operation,) in operations}
-        self._unanswered = unavailable.labels
 
     def _count_sweeps(self, interval: timedelta) -> None:
         self._swept = self._counter("certctl_acme_swept_total", "Rows that the sweeper moved or deleted.")
@@ -233,11 +188,6 @@ class Metrics:
         self._expires_in.set_function(expires_in)
         self._lifetime.set_function(lifetime)
 
-    def watch_waiting(self, waiting: Callable[[ChallengeType], int]) -> None:
-        """Tell how many validations wait for a turn, which are counted so."""
-        for type in ChallengeType:
-            self._waiting.labels(type.value).set_function(partial(waiting, type))
-
     # What is told when it happens.
 
     def know(self, profile_ids: Iterable[str]) -> None:
@@ -255,7 +205,8 @@ class Metrics:
         if not exists or profile_id is None or len(self._profiles) >= MAX_PROFILES:
             return OTHER
         self._profiles.add(profile_id)
-        self._created(profile_id), self._finalized(profile_id)
+        self._created(profile_id)
+        self._finalized(profile_id)
         for issuer_id in self._issuers:
             self._issued(profile_id, issuer_id)
         return profile_id
@@ -290,24 +241,7 @@ class Metrics:
         elif action is Action.PROFILE_CREATED:
             self.know([event.resource_id])
         elif action is Action.CHALLENGE_COMPLETED:
-            self._validation(str(details.get("type", OTHER)), _outcome(details)).inc()
-
-    def asked(self, operation: str, seconds: float) -> None:
-        """Count an answer of the database."""
-        self._asked[operation](seconds)
-
-    def unavailable(self, operation: str) -> None:
-        """Count a call that the database did not answer."""
-        self._unanswered(operation).inc()
-
-    def began(self, type: ChallengeType) -> None:
-        """Count an attempt as under way."""
-        self._trying.labels(type.value).inc()
-
-    def ended(self, type: ChallengeType, *, shown: bool, seconds: float) -> None:
-        """Count it as over."""
-        self._trying.labels(type.value).dec()
-        self._try(type.value, "shown" if shown else "failed").observe(seconds)
+            self.validations.settled(details)
 
     def swept(self, rows: int) -> None:
         """Count a sweep that came to its end."""
@@ -326,18 +260,3 @@ class Metrics:
         if (cost := process_time() - began) > DEAR:
             self._kept_until = perf_counter() + KEPT * cost
         return self._kept
-
-
-def _bind(metric: MetricWrapperBase, labels: Iterable[tuple[str, ...]]) -> None:
-    """Have these series from the beginning, at 0: what appears with 1 is no increase to Prometheus."""
-    for values in labels:
-        metric.labels(*values)
-
-
-def _outcome(details: Mapping[str, object]) -> str:
-    """How a validation ended: valid, or by which problem."""
-    error = details.get("error")
-    if not isinstance(error, Mapping):
-        return str(details.get("status", OTHER))
-    type = str(error.get("type", "")).removeprefix(NAMESPACE)
-    return type if type in _PROBLEMS else OTHER

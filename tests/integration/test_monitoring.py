@@ -187,6 +187,12 @@ class ServerTests(ServerTestCase):
         self.assertApproximates(own, 90 * 86400, 7200)
         self.assertApproximates(found["process_open_fds", ""], 30, 29)
 
+    def test_from_the_beginning(self) -> None:
+        """A server that nobody has asked anything knows its profiles, and counts for them from 0."""
+        found = samples(scrape(self.server))
+        self.assertEqual(found["certctl_acme_orders_created_total", PROFILE], 0)
+        self.assertEqual(found["certctl_acme_certificates_issued_total", f"{ISSUER} {PROFILE}"], 0)
+
     def test_lint(self) -> None:
         """Promtool finds nothing wrong with the metrics' names, types and help texts."""
         self.use()
