@@ -12,7 +12,7 @@ from pathlib import Path
 PREFIX = "CERTCTL_"
 SETTINGS_FILE = "CERTCTL_SETTINGS_FILE"
 # In a shell from which both the server and the operator's requests are started, these are the operator's.
-OPERATORS_OWN = frozenset({SETTINGS_FILE, "CERTCTL_API_KEY"})
+OPERATORS_OWN = frozenset({SETTINGS_FILE, "CERTCTL_API_KEY", "CERTCTL_SERVER_URL", "CERTCTL_CA_BUNDLE"})
 
 # Kubernetes tells each container where the services of its namespace are, under names made from theirs:
 # https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables

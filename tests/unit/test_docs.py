@@ -20,7 +20,9 @@ ARCHITECTURE = ROOT / "docs/architecture.md"
 
 NO_SETTINGS = {
     "CERTCTL_SETTINGS_FILE",  # names the file of settings
-    "CERTCTL_API_KEY",  # of the operator's shell
+    "CERTCTL_API_KEY",  # of the operator's shell, as the next two
+    "CERTCTL_SERVER_URL",
+    "CERTCTL_CA_BUNDLE",
     "CERTCTL_PORT_8443_TCP_ADDR",  # an example of what Kubernetes makes
 }
 
