@@ -27,7 +27,7 @@ from certctl.storage.sqlite import SqliteDatabase
 from tests.acme_client import BindingKey, Signer
 from tests.integration.acme import Session
 from tests.integration.clients import EMAIL, Certbot, Client, Lego
-from tests.integration.server import HOST, PROFILE, Ran, RunningServer, ServerTestCase, free_port, run
+from tests.integration.server import HOST, PROFILE, Ran, ServerTestCase, free_port, run
 from tests.integration.solvers import running, wait_for
 from tests.integration.test_postgres_fleet import FleetCase
 from tests.unit.authority.test_bindings import spellings
@@ -316,25 +316,23 @@ class SecretTests(BindingCase):
         """The secret is for the server's user alone; a server with another does not start, unless that is meant."""
         secret = self.server.state / "secret-key"
         self.assertEqual(stat.S_IMODE(secret.stat().st_mode), 0o600)
-        key, kept = self.key(), secret.read_bytes()
+        key = self.key()
         self.server.stop()
         secret.unlink()
         said = self.refusal()
         self.assertIn("certctl: the secret-key of this server", said)
         accept = re.search(r"set CERTCTL_SECRET_KEY_ACCEPT to (\w+)", said)
         assert accept is not None
-        other = RunningServer(self.server.directory, {**self.server.settings})
-        other.settings["CERTCTL_SECRET_KEY_ACCEPT"] = accept[1]
-        other.start()
-        self.addCleanup(other.end)
-        session = Session(other)
+        self.server.settings["CERTCTL_SECRET_KEY_ACCEPT"] = accept[1]
+        session = Session(self.server.start())
         binding = key.bind(session.signer, session.url("new-account"))
         refused = session.send("new-account", {"externalAccountBinding": binding})
         self.assertEqual((refused.status, refused.error), (500, "serverInternal"))
         self.assertIn("cannot open the key of the binding", refused.json["detail"])
-        self.assertIn(f"{key.id} does not open with the secret-key of this server: copy that file", other.log)
+        self.assertIn(
+            f"{key.id} does not open with the secret-key of this server: copy that file", self.server.log
+        )
         session.close()
-        secret.write_bytes(kept)
 
     def refusal(self) -> str:
         """The sentence with which a start ends."""
