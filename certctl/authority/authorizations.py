@@ -118,7 +118,7 @@ class Authorizations:
         policy.judge_pause(account)
         policy.judge_open(profile)
         ((identifier, rule),) = policy.judge_identifiers(
-            self._rules.names(profile, account), [requested], maximum=1
+            self._rules.terms(profile, account).names, [requested], maximum=1
         ).items()
         now = self._trail.now()
         if profile.acme_auth_mode is AuthMode.CHALLENGE:

@@ -18,7 +18,6 @@ from certctl.authority import order_refusals, signing
 from certctl.authority.caa import Permission
 from certctl.authority.challenge_rules import ChallengeRules
 from certctl.authority.profile_rules import ProfileRules
-from certctl.authority.signing import Terms
 from certctl.authority.trail import Action, Event, Trail, actor_of
 from certctl.issuance.issuer import Issuer
 from certctl.storage import authorizations, certificates, orders, profiles
@@ -116,12 +115,13 @@ class Issuance:
     ) -> Certificate:
         """Have the certificate signed, if account, CSR and profile allow it; raise Problem if not."""
         policy.judge_pause(account)
+        terms = self._rules.terms(profile, account)
         csr.judge(request, order.identifiers, keys.load(account.jwk).key)
-        issuing_policy.judge_request(profile, self._rules.policy(profile), request)
+        issuing_policy.judge_request(profile, terms.policy, request)
         if await self._ask_permission(profile, account, order, now):
             profile = policy.judge_profile(await self._database.read(profiles.by_id(profile.id)), profile.id)
+            terms = self._rules.terms(profile, account)
         policy.judge_open(profile, ProblemType.INVALID_PROFILE)
-        terms = Terms(profile, self._rules.policy(profile), self._rules.names(profile, account))
         issuer = signing.issuer_of(profile, self._issuers)
         template = signing.template(terms, issuer, order, request, now)
         issued = await signing.sign(issuer, terms, order, template)

@@ -11,7 +11,7 @@ from certctl.acme.limits import Limit
 from certctl.acme.objects import Account, Profile
 from certctl.acme.problems import Problem, ProblemType
 from certctl.acme.profile_policy import LimitPolicy
-from certctl.authority.profile_rules import ProfileRules
+from certctl.authority.profile_rules import ProfileRules, Terms
 from certctl.authority.trail import Action, Event, Trail, actor_of
 from certctl.storage import limits, orders
 from certctl.storage.database import Conflict, Database, Statement
@@ -66,27 +66,30 @@ class Limits:
         self._trail = trail
         self._rates = rates
 
-    def rates(self, profile: Profile, account: Account) -> Rates:
-        """The rates of an account under a profile: its own, else the profile's, else the server's."""
-        own, profiles = self._rules.account_policy(account).limits, self._rules.policy(profile).limits
+    def under(self, terms: Terms) -> Rates:
+        """An account's rates: its own, else the profile's, else the server's."""
+        own, profiles = terms.account.limits, terms.policy.limits
         return self._rates if own == profiles == _SERVERS else self._rates.under(own, profiles)
 
-    def orders(self, profile: Profile, account: Account) -> list[Guard]:
+    def orders(self, terms: Terms, account: Account) -> list[Guard]:
         """What guards a new order."""
         words = "orders of an account in an hour"
-        return _guards(f"orders:{account.id}", self.rates(profile, account).orders_per_hour, words, account)
+        return _guards(f"orders:{account.id}", self.under(terms).orders_per_hour, words, account)
 
     def key_changes(self, profile: Profile, account: Account) -> list[Guard]:
         """What guards a key change."""
         words, count = (
             "key changes of an account in an hour",
-            self.rates(profile, account).key_changes_per_hour,
+            self.under(self._rules.terms(profile, account)).key_changes_per_hour,
         )
         return _guards(f"key-changes:{account.id}", count, words, account)
 
     def responses(self, profile: Profile, account: Account, challenge_id: str) -> list[Guard]:
         """What guards a response to a challenge."""
-        words, count = "responses to a challenge in an hour", self.rates(profile, account).responses_per_hour
+        words, count = (
+            "responses to a challenge in an hour",
+            self.under(self._rules.terms(profile, account)).responses_per_hour,
+        )
         return _guards(f"responses:{challenge_id}", count, words, account)
 
     def spend(self, guards: list[Guard], now: datetime) -> list[Statement]:
@@ -109,9 +112,9 @@ class Limits:
             if empty_at is not None and (wait := guard.limit.wait(empty_at, now)) > timedelta(0):
                 raise await self._refused(guard.account, guard.limit.count, guard.words, wait)
 
-    async def explain_open_orders(self, profile: Profile, account: Account, now: datetime) -> None:
+    async def explain_open_orders(self, terms: Terms, account: Account, now: datetime) -> None:
         """Raise Problem rateLimited if the account has as many open orders as it may; return if it has not."""
-        most = self.rates(profile, account).open_orders
+        most = self.under(terms).open_orders
         if most and await self._database.read(orders.open_of_account(account.id, now)) >= most:
             raise await self._refused(account, most, "unfinished orders of an account at once", SOON)
 

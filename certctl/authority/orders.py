@@ -13,7 +13,7 @@ from certctl.acme.problems import Problem, ProblemType
 from certctl.authority import order_refusals
 from certctl.authority.authorizations import Authorizations
 from certctl.authority.limits import Limits
-from certctl.authority.profile_rules import ProfileRules
+from certctl.authority.profile_rules import ProfileRules, Terms
 from certctl.authority.renewals import Renewals
 from certctl.authority.signing import granted_validity, issuer_of
 from certctl.authority.trail import Action, Event, Trail, actor_of
@@ -84,11 +84,14 @@ class Orders:
 
     async def _place(self, profile: Profile, account: Account, payload: Mapping[str, Any]) -> Order:
         now = self._trail.now()
-        rules = self._judge(profile, account, payload)
+        policy.judge_pause(account)
+        policy.judge_open(profile)
+        terms = self._rules.terms(profile, account)
+        rules = policy.judge_identifiers(terms.names, payload.get("identifiers"), terms.max_identifiers)
         not_before, not_after = policy.moment(payload, "notBefore"), policy.moment(payload, "notAfter")
         policy.judge_start(now, not_before)
         issuer = issuer_of(profile, self._issuers)
-        granted_validity(profile, self._rules.policy(profile), issuer, now, not_before, not_after)
+        granted_validity(terms, issuer, now, not_before, not_after)
         replaces = await self._renewals.replaced(profile, account, tuple(rules), payload)
         held = await self._authorizations.held(profile, account, tuple(rules), now)
         new = {
@@ -112,19 +115,12 @@ class Orders:
         )
         order = lifecycle.settled(order, now)
         added = [statement for made in new.values() for statement in authorizations.insert(made)]
-        await self._store(profile, account, _created(order, profile, account, rules), order, added, now)
+        await self._store(terms, account, _created(order, profile, account, rules), order, added, now)
         return order
-
-    def _judge(self, profile: Profile, account: Account, payload: Mapping[str, Any]) -> dict[Identifier, str]:
-        """The identifiers, and the rule that lets each pass."""
-        policy.judge_pause(account)
-        policy.judge_open(profile)
-        most, names = self._rules.most_identifiers(profile), self._rules.names(profile, account)
-        return policy.judge_identifiers(names, payload.get("identifiers"), most)
 
     async def _store(
         self,
-        profile: Profile,
+        terms: Terms,
         account: Account,
         event: Event,
         order: Order,
@@ -133,14 +129,14 @@ class Orders:
     ) -> None:
         """Store an order and what it needs, within the limits; raise Problem rateLimited beyond them."""
         limited = order.replaces is None  # a renewal is not held back (RFC 9773 section 5)
-        guards = self._limits.orders(profile, account) if limited else []
-        placed = orders.insert(order, self._limits.rates(profile, account).open_orders if limited else 0)
+        guards = self._limits.orders(terms, account) if limited else []
+        placed = orders.insert(order, self._limits.under(terms).open_orders if limited else 0)
         try:
             await self._trail.record(now, event, *self._limits.spend(guards, now), *added, *placed)
         except Conflict:
             await self._limits.explain(guards, now)
             if limited:
-                await self._limits.explain_open_orders(profile, account, now)
+                await self._limits.explain_open_orders(terms, account, now)
             await self._renewals.explain(order.replaces)
             raise
 

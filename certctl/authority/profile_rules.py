@@ -10,7 +10,6 @@ from twisted.logger import Logger
 
 from certctl.acme.account_rules import AccountRules
 from certctl.acme.members import PolicyError
-from certctl.acme.name_policy import NamePolicy
 from certctl.acme.objects import Account, Profile
 from certctl.acme.policy import NameRules
 from certctl.acme.problems import Problem, ProblemType
@@ -50,6 +49,17 @@ def check_account(policy: Mapping[str, Any]) -> None:
 
 
 @attrs.frozen(kw_only=True)
+class Terms:
+    """Under what a request is: the policies of its profile and its account, as they are now."""
+
+    profile: Profile
+    policy: Policy
+    account: AccountPolicy
+    names: NameRules
+    max_identifiers: int
+
+
+@attrs.frozen(kw_only=True)
 class ProfileRules:
     """Reads the policies that a request is under; what cannot be read refuses the request, and the log says why."""
 
@@ -57,33 +67,32 @@ class ProfileRules:
     max_identifiers: int = 100
     accounts: AccountRules = attrs.field(factory=AccountRules)
 
+    def terms(self, profile: Profile, account: Account) -> Terms:
+        """What an account gets under a profile; raises Problem serverInternal for a policy that cannot be read."""
+        policy, whose = self.policy(profile), f"account {account.id}"
+        try:
+            own = AccountPolicy.of(account.policy)
+        except PolicyError as error:
+            raise _unreadable(whose, error) from None
+        lacking = self.require_name_policy and lacks_name_policy(profile)
+        return Terms(
+            profile=profile,
+            policy=policy,
+            account=own,
+            names=NameRules(
+                ((f"profile {profile.id}", policy.names), (whose, own.names)),
+                f"profile {profile.id} {_NO_POLICY}" if lacking else None,
+            ),
+            # A profile's number can be smaller than the server's, which bounds what a request costs, and not larger.
+            max_identifiers=min(policy.max_identifiers or self.max_identifiers, self.max_identifiers),
+        )
+
     def policy(self, profile: Profile) -> Policy:
         """A profile's policy; raises Problem serverInternal."""
         try:
             return Policy.of(profile.policy)
         except PolicyError as error:
             raise _unreadable(f"profile {profile.id}", error) from None
-
-    def account_policy(self, account: Account) -> AccountPolicy:
-        """An account's policy; raises Problem serverInternal."""
-        try:
-            return AccountPolicy.of(account.policy)
-        except PolicyError as error:
-            raise _unreadable(f"account {account.id}", error) from None
-
-    def names(self, profile: Profile, account: Account) -> NameRules:
-        """Which names an account may have under a profile."""
-        policies: tuple[tuple[str, NamePolicy], ...] = (
-            (f"profile {profile.id}", self.policy(profile).names),
-        )
-        if account.policy != {}:
-            policies += ((f"account {account.id}", self.account_policy(account).names),)
-        lacking = self.require_name_policy and lacks_name_policy(profile)
-        return NameRules(policies, f"profile {profile.id} {_NO_POLICY}" if lacking else None)
-
-    def most_identifiers(self, profile: Profile) -> int:
-        """How many identifiers an order may have: a profile's number can be smaller than the server's, not larger."""
-        return min(self.policy(profile).max_identifiers or self.max_identifiers, self.max_identifiers)
 
     def judge_choice(self, account: Account, chosen: Profile) -> None:
         """Raise Problem invalidProfile unless an account of another profile may order under this one."""

@@ -5,27 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-import attrs
-
 from certctl.acme import issuing_policy
 from certctl.acme.csr import CertificateRequest
 from certctl.acme.objects import Order, Profile
-from certctl.acme.policy import NameRules
 from certctl.acme.problems import Problem, ProblemType, malformed
-from certctl.acme.profile_policy import Policy
+from certctl.authority.profile_rules import Terms
 from certctl.issuance.issuer import Issued, Issuer, IssuerUnavailable, Template
 from certctl.issuance.profile import ValidityError, validity
 
 RETRY_AFTER = timedelta(seconds=10)  # until a signer that does not answer is asked again
-
-
-@attrs.frozen
-class Terms:
-    """Under what a certificate is given: the profile and the names of the account as they are now."""
-
-    profile: Profile
-    policy: Policy
-    names: NameRules
 
 
 async def sign(issuer: Issuer, terms: Terms, order: Order, template: Template) -> Issued:
@@ -43,7 +31,7 @@ def template(
 ) -> Template:
     """The certificate of an order: of the CSR it has the key, and what the profile lets the CSR say."""
     policy = terms.policy
-    starts, ends = granted_validity(terms.profile, policy, issuer, now, order.not_before, order.not_after)
+    starts, ends = granted_validity(terms, issuer, now, order.not_before, order.not_after)
     return Template(
         names=order.identifiers,
         common_name=issuing_policy.common_name(policy, request),
@@ -66,19 +54,14 @@ def issuer_of(profile: Profile, issuers: Mapping[str, Issuer]) -> Issuer:
 
 
 def granted_validity(
-    profile: Profile,
-    policy: Policy,
-    issuer: Issuer,
-    now: datetime,
-    not_before: datetime | None,
-    not_after: datetime | None,
+    terms: Terms, issuer: Issuer, now: datetime, not_before: datetime | None, not_after: datetime | None
 ) -> tuple[datetime, datetime]:
     """First and last second of a certificate: as asked for, or not at all (RFC 8555 section 7.4).
 
     Raises Problem malformed if profile or issuer cannot grant what was asked for.
     """
-    most = timedelta(seconds=profile.max_ttl_seconds)
+    most = timedelta(seconds=terms.profile.max_ttl_seconds)
     try:
-        return validity(now, most, issuer.expires_at, not_before, not_after, usual=policy.default_ttl)
+        return validity(now, most, issuer.expires_at, not_before, not_after, usual=terms.policy.default_ttl)
     except ValidityError as error:
         raise malformed(str(error)) from None
