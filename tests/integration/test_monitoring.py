@@ -181,14 +181,17 @@ class ServerTests(ServerTestCase):
         }
         self.assertEqual({key: found.get(key) for key in expected}, expected)
         self.assertGreater(found["certctl_acme_client_requests_total", "lego ok"], 8)
-        self.assertApproximates(found[SWEPT], time.time(), 60)
+        self.assertLess(abs(found[SWEPT] - time.time()), 60)
         self.assertGreater(found["certctl_acme_issuer_expires_in_seconds", ISSUER], 365 * 86400)
         own = found["certctl_acme_server_certificate_expires_in_seconds", ""]
-        self.assertApproximates(own, 90 * 86400, 7200)
-        self.assertApproximates(found["process_open_fds", ""], 30, 29)
+        self.assertLess(
+            abs(own - 90 * 86400), 7200
+        )  # not assertApproximates, to which NaN is near everything
+        self.assertGreater(found["process_open_fds", ""], 5)
 
     def test_from_the_beginning(self) -> None:
-        """A server that nobody has asked anything knows its profiles, and counts for them from 0."""
+        """A server that nobody has asked anything since its start knows its profiles, and counts for them from 0."""
+        self.server.restart()
         found = samples(scrape(self.server))
         self.assertEqual(found["certctl_acme_orders_created_total", PROFILE], 0)
         self.assertEqual(found["certctl_acme_certificates_issued_total", f"{ISSUER} {PROFILE}"], 0)
