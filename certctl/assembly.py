@@ -35,8 +35,10 @@ from certctl.authority.profile_rules import ProfileRules
 from certctl.authority.profiles import Profiles
 from certctl.authority.renewals import Renewals
 from certctl.authority.revocation import Revocation
+from certctl.authority.supervision import Supervision
 from certctl.authority.sweeper import Sweeper
 from certctl.authority.trail import Trail
+from certctl.authority.withdrawal import Withdrawal
 from certctl.background import Background
 from certctl.issuance.issuer import Issuer
 from certctl.sealing import Seal
@@ -158,12 +160,23 @@ def _api(ground: _Ground, origin: Origin, local_key: str) -> ApiDispatch | None:
     settings = ground.settings
     if settings.auth_type is AuthType.NONE:
         return None
+    rules = _account_rules(settings)
+    accounts = Accounts(ground.database, ground.trail, ground.limits, ground.bindings, rules)
     administration = Administration(
         database=ground.database,
         trail=ground.trail,
         default_mode=settings.acme_server_default_auth_mode,
         api_keys=ApiKeys(ground.database, ground.trail, _fixed_keys(settings, local_key)),
-        profiles=Profiles(ground.database, ground.trail, ground.network),
+        profiles=Profiles(
+            ground.database,
+            ground.trail,
+            require_name_policy=settings.acme_server_require_name_policy,
+        ),
+        issuers=ground.issuers,
+        pause_after=settings.acme_server_pause_after_failures,
+        bindings=ground.bindings,
+        supervision=Supervision(ground.database, ground.trail, accounts),
+        withdrawal=Withdrawal(ground.database, ground.trail),
     )
     return ApiDispatch(administration, origin, ground.background, settings.api_requests_per_minute)
 

@@ -81,7 +81,7 @@ class Accounts:
     async def update(self, account: Account, payload: Mapping[str, Any]) -> Account:
         """Change contacts, or deactivate (RFC 8555 sections 7.3.2 and 7.3.6); other members are ignored."""
         if payload.get("status") == Status.DEACTIVATED:
-            return await self._deactivate(account)
+            return await self.deactivate(account, actor_of(account))
         if "contact" not in payload:
             return account
         now = self._trail.now()
@@ -98,10 +98,11 @@ class Accounts:
         )
         return changed
 
-    async def _deactivate(self, account: Account) -> Account:
+    async def deactivate(self, account: Account, actor: str) -> Account:
+        """Deactivate an account and all that it has open; raises Problem unauthorized if somebody else did."""
         now = self._trail.now()
         event = Event(
-            actor=actor_of(account),
+            actor=actor,
             action=Action.ACCOUNT_DEACTIVATED,
             resource_type="acme_account",
             resource_id=account.id,

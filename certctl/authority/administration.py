@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 import attrs
 
 from certctl.acme.objects import AuthMode
 from certctl.authority.api_keys import ApiKeys
+from certctl.authority.bindings import Bindings
 from certctl.authority.profiles import Profiles
+from certctl.authority.supervision import Supervision
 from certctl.authority.trail import Trail
+from certctl.authority.withdrawal import Withdrawal
+from certctl.issuance.issuer import Issuer
 from certctl.storage.database import Database
 
 
@@ -19,9 +24,14 @@ class Administration:
 
     database: Database
     trail: Trail
+    issuers: Mapping[str, Issuer]
     default_mode: AuthMode  # of a profile that names none
+    pause_after: int  # failed validations in a row, after which a name is paused; 0: never
     api_keys: ApiKeys
+    bindings: Bindings
     profiles: Profiles
+    supervision: Supervision
+    withdrawal: Withdrawal
 
     def now(self) -> datetime:
         """The time, in UTC."""

@@ -6,13 +6,13 @@ from typing import Any
 
 import attrs
 
+from certctl.acme.members import PolicyError
 from certctl.acme.objects import Profile
-from certctl.authority.challenge_rules import ChallengeRules
 from certctl.authority.operators import Caller, Kind, Refused, absent
+from certctl.authority.profile_rules import check
 from certctl.authority.trail import Action, Event, Trail
 from certctl.storage import issuers, profiles
 from certctl.storage.database import Conflict, Database, Statement
-from certctl.validation.addresses import Network
 
 # The members that operators set; the rest of a profile is kept by the server.
 WRITABLE = ("name", "description", "issuer_id", "enabled", "acme_auth_mode", "max_ttl_seconds", "policy")
@@ -21,10 +21,10 @@ WRITABLE = ("name", "description", "issuer_id", "enabled", "acme_auth_mode", "ma
 class Profiles:
     """Changes profiles. Whatever is changed holds for the next request: nothing keeps profiles in memory."""
 
-    def __init__(self, database: Database, trail: Trail, network: Network) -> None:
+    def __init__(self, database: Database, trail: Trail, *, require_name_policy: bool) -> None:
         self._database = database
         self._trail = trail
-        self._network = network
+        self._require_name_policy = require_name_policy
 
     async def create(self, caller: Caller, profile: Profile) -> Profile:
         """Add a profile; raises Refused if its id is taken, or its issuer or its policy is none."""
@@ -55,11 +55,11 @@ class Profiles:
         return changed
 
     async def archive(self, caller: Caller, profile: Profile) -> Profile:
-        """Switch a profile off for good, and keep it for what hangs on it."""
+        """Let nobody order under a profile any more, and keep it for what hangs on it."""
         if profile.archived_at is not None:
             return profile
         now = self._trail.now()
-        archived = attrs.evolve(profile, enabled=False, archived_at=now, version=profile.version + 1)
+        archived = attrs.evolve(profile, archived_at=now, version=profile.version + 1)
         event = _event(caller, Action.PROFILE_ARCHIVED, archived)
         await self._replace(profile, event, profiles.update(archived, profile.version, now))
         return archived
@@ -86,9 +86,9 @@ class Profiles:
 
     async def _judge(self, profile: Profile) -> None:
         try:
-            ChallengeRules.of(profile, self._network)
-        except ValueError as error:
-            raise Refused(Kind.INVALID, f"policy: {error}") from None
+            check(profile, require_name_policy=self._require_name_policy)
+        except PolicyError as error:
+            raise Refused(Kind.INVALID, str(error)) from None
         if await self._database.read(issuers.certificate_of(profile.issuer_id)) is None:
             raise absent_issuer(profile.issuer_id)
 

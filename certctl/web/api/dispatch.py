@@ -20,15 +20,16 @@ from certctl.authority.operators import Caller, Kind, Refused
 from certctl.background import Background
 from certctl.storage.database import Unavailable
 from certctl.web.answer import Answer
-from certctl.web.api.call import ApiError, Call, Nothing, Reply
+from certctl.web.api.call import ApiError, Call, Reply
+from certctl.web.api.intake import body, header, query
 from certctl.web.api.openapi import PAGE_POLICY, human_page, openapi
+from certctl.web.api.operation import Operation
 from certctl.web.api.schema import Error
-from certctl.web.api.table import OPERATIONS, Operation
+from certctl.web.api.table import OPERATIONS
 from certctl.web.api.throttle import Throttle
 from certctl.web.origin import Origin
 
 PREFIXES = ("/api/v1/", "/api/")
-BODIES = ("application/json", "application/merge-patch+json")
 FAILURES_PER_MINUTE = 30  # wrong keys that one address may send
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="certctl"'}  # RFC 6750 section 3
 _STATUS = {
@@ -113,10 +114,10 @@ class ApiDispatch:
             administration=self._administration,
             caller=caller,
             arguments=arguments,
-            body=_body(request, operation),
-            query=_query(request, operation),
+            query=query(request, operation),
+            body=body(request, operation),
             origin=self._origin.of(request),
-            if_match=_header(request, b"if-match") or None,
+            if_match=header(request, b"if-match") or None,
         )
 
     async def _caller(self, request: Request) -> Caller:
@@ -124,7 +125,7 @@ class ApiDispatch:
         address, now = request.getClientAddress(), self._administration.now()
         peer = str(getattr(address, "host", ""))
         _must_not_wait(self._failed.wait(peer, now), "wrong keys came from this address")
-        sent = _BEARER.match(_header(request, b"authorization"))
+        sent = _BEARER.match(header(request, b"authorization"))
         caller = await self._administration.api_keys.caller(sent[1]) if sent else None
         if caller is None:
             if sent:
@@ -163,48 +164,6 @@ def _must_not_wait(wait: timedelta, words: str) -> None:
     if wait > timedelta(0):
         seconds = str(int(wait.total_seconds()) + 1)
         raise ApiError(429, "rate_limited", f"too many {words}", {"Retry-After": seconds})
-
-
-def _header(request: Request, name: bytes) -> str:
-    return request.requestHeaders.getRawHeaders(name, [b""])[-1].decode("latin-1").strip()
-
-
-def _body(request: Request, operation: Operation) -> Any:
-    """The body as the operation declares it; raises ApiError for any other."""
-    if getattr(request, "too_large", False):
-        raise ApiError(413, "too_large", "the request's body is too large: 64 KiB are allowed")
-    sent = b"" if request.content is None else bytes(request.content.read())
-    if operation.body is Nothing:
-        if sent.strip() not in (b"", b"{}"):
-            raise ApiError(400, "invalid_request", f"{operation.name} takes no body")
-        return Nothing()
-    if _header(request, b"content-type").partition(";")[0].strip().lower() not in BODIES:
-        raise ApiError(415, "unsupported_media_type", "send JSON, with Content-Type: application/json")
-    if b"\\u0000" in sent:
-        raise ApiError(400, "invalid_request", "no text has a character NUL in it")
-    return _read(lambda: msgspec.json.decode(sent, type=operation.body), "the body")
-
-
-def _query(request: Request, operation: Operation) -> Any:
-    """The query as the operation declares it; raises ApiError for any other."""
-    fields: dict[str, str] = {}
-    for name, values in (request.args or {}).items():
-        try:
-            fields[name.decode("utf-8")] = values[-1].decode("utf-8")
-        except UnicodeDecodeError:
-            raise ApiError(400, "invalid_request", "the query is not UTF-8") from None
-        if len(values) > 1:
-            raise ApiError(400, "invalid_request", f"the query has {name.decode()!r} more than once")
-    if any("\0" in value for value in fields.values()):
-        raise ApiError(400, "invalid_request", "no text has a character NUL in it")
-    return _read(lambda: msgspec.convert(fields, type=operation.query, strict=False), "the query")
-
-
-def _read(reading: Callable[[], Any], what: str) -> Any:
-    try:
-        return reading()
-    except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError, OverflowError) as error:
-        raise ApiError(400, "invalid_request", f"{what}: {str(error)[:300]}") from None
 
 
 def _answer(reply: Reply) -> Answer:

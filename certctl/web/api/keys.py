@@ -12,7 +12,8 @@ from certctl.authority.operators import Role, absent
 from certctl.storage import api_keys
 from certctl.storage.api_keys import ApiKey
 from certctl.web.api.call import Call, Nothing, Reply
-from certctl.web.api.schema import Document, Moment, Paging, paged
+from certctl.web.api.operation import ADMIN, Operation
+from certctl.web.api.schema import Document, Moment, Page, Paging, paged
 
 KeyName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", max_length=63)]
 
@@ -83,3 +84,11 @@ def _document(key: ApiKey) -> KeyDocument:
         expires_at=key.expires_at,
         revoked_at=key.revoked_at,
     )
+
+
+OPERATIONS = (
+    Operation("GET", "keys", list_keys, ADMIN, Page[KeyDocument], query=Paging),
+    Operation("POST", "keys", create_key, ADMIN, MadeKey, body=NewKey, status=201),
+    Operation("GET", "keys/<id>", key, ADMIN, KeyDocument),
+    Operation("DELETE", "keys/<id>", revoke_key, ADMIN, None, status=204),
+)

@@ -14,7 +14,7 @@ from certctl.web.api.call import Nothing
 from certctl.web.api.schema import Error
 
 if TYPE_CHECKING:
-    from certctl.web.api.table import Operation
+    from certctl.web.api.operation import Operation
 
 PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 _REF = "#/components/schemas/{name}"

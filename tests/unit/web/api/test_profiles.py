@@ -102,7 +102,7 @@ class ProfileTests(ApiCase):
         self.bench.account("prof-test")
         self.assertRefused(self.call("DELETE", "profiles/prof-test"), 409, "conflict", "archive")
         archived = self.ok("DELETE", "profiles/prof-test?archive=true")
-        self.assertFalse(archived["enabled"])
+        self.assertTrue(archived["enabled"])  # certificates of before can be read and revoked
         self.assertTrue(archived["archived_at"])
         self.assertEqual(self.ok("GET", "profiles?archived=true")["total"], 1)
 
@@ -125,4 +125,65 @@ class ProfileTests(ApiCase):
         self.ok("GET", "profiles", key="worker-key")
         self.assertRefused(
             self.call("POST", "profiles", WALKTHROUGH, key="worker-key"), 403, "forbidden", "admin"
+        )
+
+    def test_dated(self) -> None:
+        """A profile says when it was made and changed last."""
+        made = self.ok("POST", "profiles", WALKTHROUGH, status=201)
+        self.bench.pass_by(hours=1)
+        changed = self.ok("PATCH", "profiles/prof-test", {"name": "new"})
+        self.assertEqual(changed["created_at"], made["updated_at"])
+        self.assertGreater(changed["updated_at"], changed["created_at"])
+
+    def test_warnings(self) -> None:
+        """A profile that lets everybody have every name is made, and never silently."""
+        (warning,) = self.ok("POST", "profiles", WALKTHROUGH, status=201)["warnings"]
+        self.assertIn("prof-test lets every account have every name", warning)
+        narrowed = self.ok(
+            "PATCH", "profiles/prof-test", {"policy": {"names": {"allow": ["*.corp.example"]}}}
+        )
+        self.assertEqual(narrowed["warnings"], [])
+        listed = {each["id"]: len(each["warnings"]) for each in self.ok("GET", "profiles")["data"]}
+        self.assertEqual(listed, {"prof-default": 1, "prof-test": 0})
+
+    def test_policy_refused(self) -> None:
+        """A policy that cannot be read is written by nobody, whichever way it comes."""
+        self.ok("POST", "profiles", WALKTHROUGH, status=201)
+        for policy, words in (
+            ({"colour": "red"}, "policy.colour"),
+            ({"key_algorithms": ["rsa-1024"]}, "policy.key_algorithms[0]"),
+            ({"default_ttl_seconds": 7776001}, "policy.default_ttl_seconds"),
+            ({"challenge": {"caa": "yes"}}, "policy.challenge"),
+        ):
+            for method, path in (("POST", ""), ("PUT", "/prof-test"), ("PATCH", "/prof-test")):
+                body = (
+                    {"policy": policy}
+                    if method == "PATCH"
+                    else {**WALKTHROUGH, "id": "prof-2", "policy": policy}
+                )
+                response = self.call(method, f"profiles{path}", body)
+                self.assertRefused(response, 400, "invalid_request", words)
+
+    def test_name_policy_asked_for(self) -> None:
+        """Where the settings ask for a name policy, no profile is written without one."""
+        self.bench = self.served(acme_server_require_name_policy="true")
+        self.assertRefused(self.call("POST", "profiles", WALKTHROUGH), 400, "invalid_request", "name policy")
+        allowed = {**WALKTHROUGH, "policy": {"names": {"allow": ["*.corp.example"]}}}
+        self.ok("POST", "profiles", allowed, status=201)
+        opened = self.call("PATCH", "profiles/prof-test", {"policy": {"names": None}})
+        self.assertRefused(opened, 400, "invalid_request", "name policy")
+
+    def test_check(self) -> None:
+        """A profile says of names whether it allows them, and why."""
+        policy = {"names": {"allow": ["*.corp.example", "192.0.2.0/24"]}}
+        self.ok("POST", "profiles", {**WALKTHROUGH, "policy": policy}, status=201)
+        names = [("dns", "a.corp.example"), ("dns", "a.example"), ("ip", "192.0.2.1"), ("dns", "a b")]
+        asked = {"identifiers": [{"type": type, "value": value} for type, value in names]}
+        found = self.ok("POST", "profiles/prof-test/check", asked)["data"]
+        self.assertEqual([each["allowed"] for each in found], [True, False, True, False])
+        self.assertEqual([each["identifier"] for each in found], asked["identifiers"])
+        self.assertIn("*.corp.example", found[0]["rule"])
+        self.assertRefused(self.call("POST", "profiles/prof-none/check", asked), 404, "not_found")
+        self.assertRefused(
+            self.call("POST", "profiles/prof-test/check", {"identifiers": []}), 400, "invalid_request"
         )

@@ -1,0 +1,67 @@
+"""Issuers (``/api/issuers``): what this server signs with, without the keys."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from certctl.authority.operators import absent
+from certctl.issuance.issuer import Issuer
+from certctl.web.api import x509_documents
+from certctl.web.api.call import Call, Nothing, Reply
+from certctl.web.api.operation import READ, Operation
+from certctl.web.api.schema import Page, Paging, paged
+from certctl.web.api.x509_documents import Decoded
+
+
+class IssuerDocument(msgspec.Struct, kw_only=True):
+    """An issuer: its certificate and those above it in PEM, and the root if the server knows it.
+
+    ``expires_at`` is when the first of them ends: no certificate outlives it.
+    """
+
+    id: str
+    subject: str
+    not_before: datetime
+    not_after: datetime
+    expires_at: datetime
+    certificate: str
+    chain: list[str]
+    root: str | None
+    decoded: Decoded
+
+
+async def list_issuers(call: Call[Nothing, Paging]) -> Reply:
+    """List issuers."""
+    found = [_document(each) for _, each in sorted(call.administration.issuers.items())]
+    return Reply(value=paged(found, call.query))
+
+
+async def issuer(call: Call[Nothing, Nothing]) -> Reply:
+    """Show an issuer, its certificate and its chain."""
+    found = call.administration.issuers.get(call.id)
+    if found is None:
+        raise absent("issuer", call.id)
+    return Reply(value=_document(found))
+
+
+def _document(issuer: Issuer) -> IssuerDocument:
+    own = x509_documents.decoded(issuer.chain[0])
+    return IssuerDocument(
+        id=issuer.id,
+        subject=own.subject,
+        not_before=own.not_before,
+        not_after=own.not_after,
+        expires_at=issuer.expires_at,
+        certificate=x509_documents.pem(issuer.chain[0]),
+        chain=[x509_documents.pem(each) for each in issuer.chain[1:]],
+        root=None if issuer.root is None else x509_documents.pem(issuer.root),
+        decoded=own,
+    )
+
+
+OPERATIONS = (
+    Operation("GET", "issuers", list_issuers, READ, Page[IssuerDocument], query=Paging),
+    Operation("GET", "issuers/<id>", issuer, READ, IssuerDocument),
+)

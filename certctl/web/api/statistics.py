@@ -1,0 +1,162 @@
+"""What happened lately, in numbers (``/api/statistics``)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from certctl.authority.operators import Kind, Refused
+from certctl.authority.trail import Action
+from certctl.storage.database import Database
+from certctl.storage.search import statistics
+from certctl.web.api.call import Call, Nothing, Reply
+from certctl.web.api.operation import READ, Operation
+from certctl.web.api.schema import Document, IdentifierDocument, Moment
+
+DAY = timedelta(days=1)
+USUAL = timedelta(days=30)
+MOST_DAYS = 366
+MOST_ENDING = 100
+TOP = 20
+REFUSALS = (
+    Action.ORDER_REFUSED,
+    Action.RATE_LIMITED,
+    Action.BINDING_REFUSED,
+    Action.CERTIFICATE_REVOCATION_REFUSED,
+)
+
+
+class DayDocument(msgspec.Struct, kw_only=True):
+    """A day, in UTC. ``renewed`` are those of ``issued`` whose account had one for the same names before."""
+
+    date: str
+    issued: int
+    renewed: int
+    revoked: int
+    failed: int
+    refused: int
+
+
+class EndingDocument(msgspec.Struct, kw_only=True):
+    """Names whose newest certificate ends soon, and is not revoked."""
+
+    certificate_id: str
+    account_id: str
+    profile_id: str
+    names: list[IdentifierDocument]
+    not_after: datetime
+
+
+class TopDocument(msgspec.Struct, kw_only=True):
+    """An account that asks often."""
+
+    account_id: str
+    orders: int
+
+
+class StatisticsDocument(msgspec.Struct, kw_only=True):
+    """What happened since then, and what is about to end.
+
+    ``failed`` are challenges, ``failures`` by the type of their problem, ``refusals`` by the action of the trail.
+    """
+
+    since: datetime
+    until: datetime
+    issued: int
+    renewed: int
+    revoked: int
+    failed: int
+    refused: int
+    days: list[DayDocument]
+    failures: dict[str, int]
+    refusals: dict[str, int]
+    expiring_within_days: int
+    expiring_total: int
+    expiring: list[EndingDocument]
+    top_accounts: list[TopDocument]
+
+
+class StatisticsQuery(Document):
+    """From when on, whole days back to 366 (30 if not given); and how soon is soon."""
+
+    since: Moment | UnsetType = UNSET
+    expiring_within_days: Annotated[int, Meta(ge=1, le=3660)] = 14
+
+
+async def show_statistics(call: Call[Nothing, StatisticsQuery]) -> Reply:
+    """Count what was issued, renewed, revoked, refused and what failed, day by day; say what ends and who asks most."""
+    now, database, asked = call.administration.now(), call.administration.database, call.query
+    since = now - USUAL if isinstance(asked.since, UnsetType) else asked.since.astimezone(UTC)
+    if not now - MOST_DAYS * DAY <= since <= now:
+        raise Refused(Kind.INVALID, f"since lies in the last {MOST_DAYS} days")
+    failures: Counter[str] = Counter()
+    refusals: Counter[str] = Counter()
+    days = [await _day(database, start, end, failures, refusals) for start, end in _days(since, now)]
+    soon = now, now + asked.expiring_within_days * DAY
+    ending = await database.read(statistics.ending(*soon, MOST_ENDING))
+    top = await database.read(statistics.asking(since, TOP))
+    answer = StatisticsDocument(
+        since=since,
+        until=now,
+        issued=sum(each.issued for each in days),
+        renewed=sum(each.renewed for each in days),
+        revoked=sum(each.revoked for each in days),
+        failed=failures.total(),
+        refused=refusals.total(),
+        days=days,
+        failures=dict(failures),
+        refusals=dict(refusals),
+        expiring_within_days=asked.expiring_within_days,
+        expiring_total=await database.read(statistics.count_ending(*soon)),
+        expiring=[_ending(each) for each in ending],
+        top_accounts=[TopDocument(account_id=each.account_id, orders=each.orders) for each in top],
+    )
+    return Reply(value=answer)
+
+
+def _days(since: datetime, now: datetime) -> Iterator[tuple[datetime, datetime]]:
+    """The days from then to now, each with its end; the first and the last may be parts."""
+    start = since
+    while start <= now:
+        end = start.replace(hour=0, minute=0, second=0, microsecond=0) + DAY
+        yield start, end
+        start = end
+
+
+async def _day(
+    database: Database, start: datetime, end: datetime, failures: Counter[str], refusals: Counter[str]
+) -> DayDocument:
+    issued = await database.read(statistics.issued(start, end))
+    begun = await database.read(statistics.begun(start, end)) if issued else 0
+    failed = await database.read(statistics.failed(start, end))
+    refused = await database.read(statistics.refused(start, end, [each.value for each in REFUSALS]))
+    failures.update(failed)
+    refusals.update(refused)
+    return DayDocument(
+        date=f"{start:%Y-%m-%d}",
+        issued=issued,
+        renewed=max(0, issued - begun),
+        revoked=await database.read(statistics.revoked(start, end)),
+        failed=sum(failed.values()),
+        refused=sum(refused.values()),
+    )
+
+
+def _ending(found: statistics.Ending) -> EndingDocument:
+    return EndingDocument(
+        certificate_id=found.certificate_id,
+        account_id=found.account_id,
+        profile_id=found.profile_id,
+        names=[IdentifierDocument.of(each) for each in found.names],
+        not_after=found.not_after,
+    )
+
+
+OPERATIONS = (
+    Operation("GET", "statistics", show_statistics, READ, StatisticsDocument, query=StatisticsQuery),
+)
