@@ -10,7 +10,7 @@ COUNT = "SELECT count(*) FROM certificate_versions"
 
 class CertbotTests(ServerTestCase):
     def test_renews_when_told(self) -> None:
-        """certbot leaves alone what is young, and renews at once what was revoked."""
+        """Certbot leaves alone what is young, and renews at once what was revoked."""
         server = self.serve()
         client = Certbot(server, self.path())
         issued = client.issue(["a.internal.example"], P256)
