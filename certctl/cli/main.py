@@ -11,7 +11,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from certctl import __version__
-from certctl.cli import accounts, apikeys, certificates, eab, issuers, orders, profiles
+from certctl.cli import accounts, apikeys, backup, bundle, certificates, eab, issuers, orders, profiles
 from certctl.cli.session import Group, given, session, session_of, with_json
 
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -72,7 +72,7 @@ def completion(shell: str) -> None:
     session().output.plain(found(cli, {}, "certctl", COMPLETE).source())
 
 
-for group in (
+for command in (
     profiles.profile,
     accounts.account,
     orders.order,
@@ -80,8 +80,11 @@ for group in (
     eab.eab,
     issuers.issuer,
     apikeys.apikey,
+    bundle.ca,
+    backup.backup,
+    backup.restore,
 ):
-    cli.add_command(group)
+    cli.add_command(command)
 
 
 def main() -> None:

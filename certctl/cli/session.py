@@ -61,6 +61,16 @@ class Session:
         reactor, access.url, access.anchors
     )
 
+    def ask(self, question: Callable[[Api], Coroutine[Any, Any, T]]) -> T:
+        """Run a coroutine that is given the API; return what it does."""
+
+        async def work(reactor: Any) -> T:
+            self.reactor = reactor
+            return await question(self.api(reactor))
+
+        found: T = self.run(work)
+        return found
+
     @property
     def settings(self) -> Settings:
         """The settings of the server on this host."""
@@ -105,12 +115,7 @@ def over_api(function: Handler) -> Callable[..., None]:
     @functools.wraps(function)
     def command(*arguments: Any, **options: Any) -> None:
         current = session()
-
-        async def work(reactor: Any) -> None:
-            current.reactor = reactor
-            await function(current.api(reactor), current.output, *arguments, **options)
-
-        current.run(work)
+        current.ask(lambda api: function(api, current.output, *arguments, **options))
 
     return with_json(command)
 
