@@ -164,7 +164,7 @@ class Settings:
         COUNT, 20, "How many failed validations in a row pause a name for an account. 0: never."
     )
     acme_server_tos_url: str | None = ACME.setting(
-        optional(kinds.WEB_URL), None, "The terms of service that a new account must agree to."
+        optional(kinds.WEB_URL), None, "The terms that new accounts agree to, if the profile names none."
     )
     acme_server_website: str | None = ACME.setting(
         optional(kinds.WEB_URL), None, "A page about this CA for people, listed in the directory."
@@ -175,7 +175,7 @@ class Settings:
         "The names that stand for this CA in CAA records, listed in the directory.",
     )
     acme_server_eab_required: bool = ACME.setting(
-        kinds.BOOLEAN, False, "Whether new accounts need an external binding (RFC 8555 section 7.3.4)."
+        kinds.BOOLEAN, False, "Whether new accounts need an external binding, if the profile does not say."
     )
     acme_server_http01_concurrency: int = ACME.setting(
         CONCURRENCY, 10, "The most http-01 challenges that are validated at the same time."

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import stat
 import time
 from collections.abc import Sequence
@@ -27,7 +29,7 @@ from certctl.storage.sqlite import SqliteDatabase
 from tests.acme_client import BindingKey, Signer
 from tests.integration.acme import Session
 from tests.integration.clients import EMAIL, Certbot, Client, Lego
-from tests.integration.server import HOST, PROFILE, Ran, ServerTestCase, free_port, run
+from tests.integration.server import CHECKOUT, HOST, PROFILE, PROGRAMS, Ran, ServerTestCase, free_port, run
 from tests.integration.solvers import running, wait_for
 from tests.integration.test_postgres_fleet import FleetCase
 from tests.unit.authority.test_bindings import spellings
@@ -248,6 +250,61 @@ class CaddyTests(BindingCase):
         with running(("caddy", "run", "--config", config), home, log):
             wait_for("remedy", lambda: REMEDY in log.read_text(), log)
         self.assertEqual(self.bound(), [])
+
+
+class DocumentedTests(BindingCase):
+    """What docs/external-account-binding.md tells people to write, with this server, key and name in place."""
+
+    def documented(self, beginning: str, key: BindingKey) -> str:
+        """The block of the page that begins so."""
+        page = (CHECKOUT / "docs/external-account-binding.md").read_text()
+        blocks: list[str] = [
+            each
+            for each in re.findall(r"^```\w+\n(.*?)^```$", page, re.M | re.S)
+            if each.startswith(beginning)
+        ]
+        (block,) = blocks
+        changes = {
+            "https://pki.corp.example:8443/acme/profile/prof-web/directory": self.server.directory_url,
+            "/etc/caddy/root-ca.pem": str(self.server.trust),
+            "eab-01a2...": key.id,
+            "MAC_KEY": key.mac_key,
+            "you@corp.example": EMAIL,
+            "host.web.corp.example": NAME,
+        }
+        for old, new in changes.items():
+            block = block.replace(old, new)
+        self.assertNotIn("corp.example", block)
+        return block
+
+    def test_certbot(self) -> None:
+        """The command for certbot."""
+        key, home = self.key(single_use=True), self.path()
+        command = shlex.split(self.documented("certbot certonly", key).replace("\\\n", " "))
+        places = [f"--{name}-dir={home / name}" for name in ("config", "work", "logs")]
+        env = {"REQUESTS_CA_BUNDLE": str(self.server.trust), "PATH": f"{PROGRAMS}:{os.environ['PATH']}"}
+        run(PROGRAMS / command[0], *command[1:], *places, "--non-interactive", env=env).must_succeed()
+        self.assertEqual(self.bound(), [(key.id,)])
+
+    def test_lego(self) -> None:
+        """The command for lego."""
+        key, home = self.key(single_use=True), self.path()
+        command = shlex.split(self.documented("lego", key).replace("\\\n", " "))
+        run(*command, cwd=home, env={"LEGO_CA_CERTIFICATES": str(self.server.trust)}).must_succeed()
+        self.assertEqual(self.bound(), [(key.id,)])
+
+    def test_caddy(self) -> None:
+        """The site for Caddy."""
+        key, home = self.key(single_use=True), self.path()
+        config, log = home / "Caddyfile", home / "caddy.log"
+        config.write_text(
+            f"{{\nadmin off\nstorage file_system {home}\nskip_install_trust\nauto_https disable_redirects\n"
+            f"default_bind {HOST}\nhttp_port {free_port()}\nhttps_port {free_port()}\n}}\n"
+            + self.documented("host.web", key)
+        )
+        with running(("caddy", "run", "--config", config), home, log):
+            wait_for("certificate", lambda: list(home.glob(f"certificates/*/{NAME}/{NAME}.crt")), log)
+        self.assertEqual(self.bound(), [(key.id,)])
 
 
 class ProbeTests(BindingCase):

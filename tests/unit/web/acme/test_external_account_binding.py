@@ -356,6 +356,27 @@ class InheritanceTests(BindingCase):
         found = dict(self.bench.rows("SELECT eab_key_id, policy FROM acme_accounts"))
         self.assertEqual({id: _json(text) for id, text in found.items()}, {key.id: policy, self.key.id: {}})
 
+    def test_names(self) -> None:
+        """What the key's policy does not allow, the account does not get, though the profile would let it."""
+        client, other = self.bench.client(), self.bench.client()
+        self.bind(make_key(self.bench, policy={"names": {"allow": ["*.web.corp.example"]}}), client)
+        self.bind(self.key, other)
+        client.issue("a.web.corp.example")
+        refused = client.try_order("a.web.corp.example", "a.db.corp.example")
+        self.assertProblem(refused, "rejectedIdentifier", 400)
+        self.assertEqual(
+            [each["identifier"]["value"] for each in refused.json["subproblems"]], ["a.db.corp.example"]
+        )
+        other.issue("a.db.corp.example")
+
+    def test_limits(self) -> None:
+        """The limits of the key's policy are in the place of the server's."""
+        client = self.bench.client()
+        self.bind(make_key(self.bench, policy={"limits": {"orders_per_hour": 2}}), client)
+        for _ in range(2):
+            client.order("www.example.org")
+        self.assertProblem(client.try_order("www.example.org"), "rateLimited", 429)
+
     def test_revocation_leaves_accounts(self) -> None:
         """Revoking a key takes nothing from the accounts that it bound."""
         client = self.bench.client()
