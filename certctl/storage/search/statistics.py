@@ -11,6 +11,7 @@ from certctl.acme import ids
 from certctl.acme.identifiers import Identifier
 from certctl.storage.database import Query, Row, every, placeholders
 from certctl.storage.orders import unpack
+from certctl.storage.search.audit import AuditFilter
 
 
 def _one(rows: list[Row]) -> int:
@@ -57,10 +58,12 @@ def failed(start: datetime, end: datetime) -> Query[dict[str, int]]:
 
 def refused(start: datetime, end: datetime, actions: Sequence[str]) -> Query[dict[str, int]]:
     """How many refusals the trail has, by action, with those that were counted instead of recorded."""
+    where = AuditFilter(since=start, until=end).where()
+    where.also(f"action IN ({placeholders(len(actions))})", *actions)
     return Query(
-        "SELECT action, sum(1 + coalesce(CAST(details ->> 'unrecorded' AS INTEGER), 0)) FROM audit_events"
-        f" WHERE created_at >= ? AND created_at < ? AND action IN ({placeholders(len(actions))}) GROUP BY action",
-        (start, end, *actions),
+        "SELECT action, sum(1 + coalesce(CAST(details ->> 'unrecorded' AS INTEGER), 0))"
+        f" FROM audit_events{where} GROUP BY action",
+        where.parameters,
         lambda rows: {row[0]: int(row[1]) for row in rows},
     )
 

@@ -12,15 +12,17 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from certctl.storage import audit_chain
 from certctl.storage.search import audit
 from certctl.storage.search.audit import AuditFilter, Recorded
 from certctl.web.api.call import Call, Nothing, Reply
 from certctl.web.api.operation import READ, Operation
-from certctl.web.api.schema import PER_PAGE, Document, Line, Moment, Window, given, window
+from certctl.web.api.schema import PER_PAGE, Document, Line, Moment, PerPage, Window, given, window
 
-MOST = 5000  # events in one answer: a part of an export
+MOST = 1000  # events in one answer: a part of an export
 CSV = "text/csv"
 NEXT = "Next-Cursor"
+EventCursor = Annotated[str, Meta(pattern=r"^[0-9]{0,18}$")]
 _HEADING = ("id", "created_at", "actor", "action", "resource_type", "resource_id", "details")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the beginning of a formula
 
@@ -50,7 +52,7 @@ class AuditQuery(Document):
     since: Moment | UnsetType = UNSET
     until: Moment | UnsetType = UNSET
     format: Literal["json", "csv"] = "json"
-    cursor: Annotated[str, Meta(pattern=r"^[0-9]{0,18}$")] = ""
+    cursor: EventCursor = ""
     per_page: Annotated[int, Meta(ge=1, le=MOST)] = PER_PAGE
 
 
@@ -86,6 +88,50 @@ def _harmless(text: str) -> str:
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
+class CheckpointDocument(msgspec.Struct, kw_only=True):
+    """A signature over the end of the trail's chain, by an Ed25519 key, all octets in hexadecimal.
+
+    Kept elsewhere, it shows later whether what came before is still what it was: `certctl audit verify --checkpoints`.
+    """
+
+    batch_id: int
+    created_at: str
+    hash: str
+    last_event_id: int
+    public_key: str
+    signature: str
+
+
+class CheckpointQuery(Document):
+    """Which part of the checkpoints is asked for, the oldest first."""
+
+    cursor: EventCursor = ""
+    per_page: PerPage = PER_PAGE
+
+
+async def list_checkpoints(call: Call[Nothing, CheckpointQuery]) -> Reply:
+    """List the signed checkpoints of the audit trail, the oldest first."""
+    asked = call.query
+    after = int(asked.cursor) if asked.cursor else -1
+    found = await call.administration.database.read(audit_chain.checkpoints(after, asked.per_page + 1))
+    page, cursor = window(found, asked, lambda each: str(each.batch_id))
+    if (
+        cursor and page[-1].batch_id == found[-1].batch_id
+    ):  # of two keys, of which the next part would lack one
+        page = [each for each in page if each.batch_id < found[-1].batch_id] or page
+        cursor = str(page[-1].batch_id)
+    data = [CheckpointDocument(**each.document()) for each in page]
+    return Reply(value=Window(data=data, next_cursor=cursor, per_page=asked.per_page))
+
+
 OPERATIONS = (
     Operation("GET", "audit", list_audit, READ, Window[EventDocument], query=AuditQuery, media=(CSV,)),
+    Operation(
+        "GET",
+        "audit/checkpoints",
+        list_checkpoints,
+        READ,
+        Window[CheckpointDocument],
+        query=CheckpointQuery,
+    ),
 )

@@ -33,7 +33,7 @@ class AuditTests(ApiCase):
         rest = self.ok("GET", f"audit?cursor={part['next_cursor']}")
         whole = self.ok("GET", "audit")["data"]
         self.assertEqual(part["data"] + rest["data"], whole)
-        for query in ("cursor=x", "per_page=5001", "format=xml", "since=now"):
+        for query in ("cursor=x", "per_page=1001", "format=xml", "since=now"):
             self.assertRefused(self.call("GET", f"audit?{query}"), 400, "invalid_request")
 
     def test_csv(self) -> None:
@@ -98,3 +98,31 @@ class StatisticsTests(ApiCase):
         for since in ("2024-05-16T00:00:00Z", "2027-05-16T00:00:00Z", "0001-01-01T00:00:00Z"):
             self.assertRefused(self.call("GET", f"statistics?since={since}"), 400, "invalid_request", "since")
         self.assertLessEqual(len(self.ok("GET", "statistics?since=2025-06-01T00:00:00Z")["days"]), 367)
+
+
+class CheckpointTests(ApiCase):
+    def keep(self, batch: int, key: int) -> None:
+        """Keep a checkpoint of nothing in particular."""
+        now = self.bench.now
+        self.bench.execute(
+            "INSERT INTO audit_batches VALUES (?, ?, '[]', 0, ?, ?, ?) ON CONFLICT DO NOTHING",
+            *(batch, now, b"", bytes(32), bytes(32)),
+        )
+        self.bench.execute(
+            "INSERT INTO audit_checkpoints VALUES (?, ?, 7, ?, ?, ?)",
+            *(batch, bytes(32), now, bytes([key]) * 32, b"\x01" * 64),
+        )
+
+    def test_list(self) -> None:
+        """Checkpoints come oldest first, and no part lacks one of two keys."""
+        self.assertEqual(self.ok("GET", "audit/checkpoints")["data"], [])
+        for batch, key in ((1, 1), (2, 1), (2, 2), (3, 1)):
+            self.keep(batch, key)
+        seen, query = [], ""
+        while True:
+            part = self.ok("GET", f"audit/checkpoints?per_page=2{query}")
+            seen += [(each["batch_id"], each["public_key"][:2]) for each in part["data"]]
+            if part["next_cursor"] is None:
+                break
+            query = f"&cursor={part['next_cursor']}"
+        self.assertEqual(seen, [(1, "01"), (2, "01"), (2, "02"), (3, "01")])
