@@ -45,6 +45,9 @@ PRAGMAS = (
 )
 PATIENCE = 5.0  # seconds that a change waits while another program holds the file
 PAUSE = 0.05  # seconds between tries
+GATHER = (
+    0.003  # seconds between two transactions in which more changes gather, while there are several at once
+)
 MAX_BATCH = 100  # changes in one transaction: about 10 ms in which nothing else runs
 CACHED_STATEMENTS = 256
 MEMORY = Path(":memory:")
@@ -74,7 +77,9 @@ def connect(path: Path) -> sqlite3.Connection:
     )
     for pragma in PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
-    connection.create_function("certctl_reverse", 1, lambda text: text[::-1], deterministic=True)  # migration 5
+    connection.create_function(
+        "certctl_reverse", 1, lambda text: text[::-1], deterministic=True
+    )  # migration 5
     return connection
 
 
@@ -129,6 +134,7 @@ class SqliteDatabase(Database):
         self._gathered: list[_Change] = []
         self._committing: list[_Change] = []
         self._idle: Deferred[None] | None = None
+        self._gathering = 0.0  # seconds that the next transaction waits for more
         self._patience = PATIENCE
         self._commits: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._commit_for_ever, name="certctl-sqlite", daemon=True)
@@ -159,7 +165,7 @@ class SqliteDatabase(Database):
         if self._reactor is None:
             self._begin()
         elif len(self._gathered) == 1 and not self._committing:
-            self._reactor.callLater(0, self._begin)  # with all that this turn of the reactor brings
+            self._reactor.callLater(self._gathering, self._begin)  # at least with all that this turn brings
         await change.done
 
     async def forget_nonces(self, floor: bytes) -> int:
@@ -237,7 +243,7 @@ class SqliteDatabase(Database):
             for change in self._committing:
                 change.failure = Failure(Unavailable(f"the database refused a commit: {error}"))
         settled, self._committing = self._committing, []
-        self._begin()
+        self._begin_next(len(settled))
         for change in settled:
             if change.failure is None:
                 change.done.callback(None)
@@ -246,6 +252,18 @@ class SqliteDatabase(Database):
         if self._idle is not None and not self._committing and not self._gathered:
             idle, self._idle = self._idle, None
             idle.callback(None)
+
+    def _begin_next(self, settled: int) -> None:
+        """Go on with what has gathered; where several changes went together, wait a little for company.
+
+        Changes share pages, and each commit has its price: half as many of them, as fast as the disk may be, save a
+        twentieth of a certificate's CPU. A client that is alone waits for nothing.
+        """
+        self._gathering = GATHER if settled > 1 and self._reactor is not None and not self._closed else 0.0
+        if not self._gathering:
+            self._begin()
+        elif self._gathered:
+            self._reactor.callLater(self._gathering, self._begin)
 
     def _apply_all(self) -> None:
         """Make all changes in one transaction.

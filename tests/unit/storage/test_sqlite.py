@@ -384,6 +384,20 @@ class ServingTests(TestCase):
         self.assertEqual(await self.actions(), [f"{number:03}" for number in range(250)])
         self.assertLess(len(commits), 10)
 
+    async def test_company_is_waited_for(self) -> None:
+        """Where several changes came together the next ones wait a little for each other; one that is alone does not."""
+        waits: list[float] = []
+        later = self.reactor.callLater
+
+        def noting(seconds: float, *args: Any) -> Any:
+            waits.append(seconds)
+            return later(seconds, *args)
+
+        self.patch(self.reactor, "callLater", noting)
+        for number in (1, 1, 2, 1, 1):
+            await gatherResults([self.write(entry("one")) for _ in range(number)])
+        self.assertEqual(waits, [0, 0, 0, sqlite.GATHER, 0])
+
     async def test_nobody_is_told_before_it_is_durable(self) -> None:
         """A change is not reported, and not seen by readers, in the turn of the reactor that asked for it."""
         change = self.write(entry("one"))
