@@ -385,7 +385,7 @@ class ServingTests(TestCase):
         self.assertLess(len(commits), 10)
 
     async def test_company_is_waited_for(self) -> None:
-        """Where several changes came together the next ones wait a little for each other; one that is alone does not."""
+        """Where several changes came together the next ones wait a little; one that is alone does not."""
         waits: list[float] = []
         later = self.reactor.callLater
 
@@ -396,7 +396,7 @@ class ServingTests(TestCase):
         self.patch(self.reactor, "callLater", noting)
         for number in (1, 1, 2, 1, 1):
             await gatherResults([self.write(entry("one")) for _ in range(number)])
-        self.assertEqual(waits, [0, 0, 0, sqlite.GATHER, 0])
+        self.assertEqual([each for each in waits if each < 1], [0, 0, 0, sqlite.GATHER, 0])
 
     async def test_nobody_is_told_before_it_is_durable(self) -> None:
         """A change is not reported, and not seen by readers, in the turn of the reactor that asked for it."""
