@@ -43,6 +43,7 @@ GOOD = (
     ("ACME_SERVER_GC_INTERVAL", "500ms", timedelta(milliseconds=500)),
     ("ACME_SERVER_ARI_POLL_INTERVAL", "1h", timedelta(hours=1)),
     ("ACME_SERVER_MAX_IDENTIFIERS", "1000", 1000),
+    ("ACME_SERVER_REQUIRE_NAME_POLICY", "yes", True),
     ("ACME_SERVER_PAUSE_AFTER_FAILURES", "0", 0),
     ("ACME_SERVER_POLL_HOLD", "0s", timedelta(0)),
     ("ACME_SERVER_TOS_URL", "https://example.com/terms?v=1", "https://example.com/terms?v=1"),

@@ -24,9 +24,11 @@ class DirectoryTests(BenchCase):
                 "newAuthz": f"{HERE}/new-authz",
                 "revokeCert": f"{HERE}/revoke-cert",
                 "keyChange": f"{HERE}/key-change",
+                "renewalInfo": f"{HERE}/renewal-info",
             },
         )
-        for url in urls.values():
+        for name, url in urls.items():
+            url += "/x" * (name == "renewalInfo")  # the beginning of its URLs (RFC 9773 section 4.1)
             self.assertNotEqual(self.bench.request("POST", url).status, 404)
 
     def test_meta_tells_what_is_configured(self) -> None:
