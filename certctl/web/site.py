@@ -35,7 +35,7 @@ MAX_HEADERS = 64
 MAX_HEADER_OCTETS = 16 * 1024  # request line and all headers
 TIMEOUT = 60  # seconds from a connection's opening, or its last answer, to the end of its next request
 CLOSING = 5  # seconds that connections have to close when the server stops
-METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
+METHODS = frozenset(b"GET HEAD POST PUT PATCH DELETE OPTIONS TRACE QUERY".split())
 
 
 class BoundedRequest(Request):

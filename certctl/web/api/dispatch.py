@@ -13,6 +13,7 @@ from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.web.server import Request
+from werkzeug.routing import BaseConverter
 
 from certctl.acme.problems import Problem
 from certctl.authority.administration import Administration
@@ -41,6 +42,12 @@ _STATUS = {
 _BEARER = re.compile(r"Bearer +([\x21-\x7e]{1,1000})\Z", re.IGNORECASE)
 
 
+class _Id(BaseConverter):
+    """The id in a path, which is none of the words that stand in its place elsewhere."""
+
+    regex = r"(?!(?:revoke|checkpoints)(?:/|\Z))[^/]+"
+
+
 class ApiDispatch:
     """Serves the operations of the REST API, and the document that describes them."""
 
@@ -59,9 +66,11 @@ class ApiDispatch:
 
     def register(self, app: Klein) -> None:
         """Add all routes to an application."""
+        app.url_map.converters["api_id"] = _Id
         for prefix in PREFIXES:
             for operation in OPERATIONS:
-                app.route(prefix + operation.path, methods=[operation.method])(self._serving(operation))
+                path = prefix + operation.path.replace("<id>", "<api_id:id>")
+                app.route(path, methods=[operation.method])(self._serving(operation))
             app.route(prefix + "openapi.json", methods=["GET"])(self._description)
             app.route(prefix, methods=["GET"])(self._page)
             app.route(prefix.rstrip("/"), methods=["GET"])(self._page)
@@ -76,7 +85,7 @@ class ApiDispatch:
             # In the background: Klein cancels what it waits for when the client goes.
             return self._background.run(self._serve(operation, request, arguments))
 
-        serve.__name__ = operation.name
+        serve.__name__ = f"api {operation.name}"  # Klein knows endpoints by it, those of ACME too
         return serve
 
     async def _serve(self, operation: Operation, request: Request, arguments: Mapping[str, str]) -> bytes:

@@ -102,7 +102,7 @@ class AskedName(Document):
 class Check(Document):
     """Names of which it is asked whether a profile allows them."""
 
-    identifiers: Annotated[list[AskedName], Meta(min_length=1, max_length=1000)]
+    identifiers: Annotated[list[AskedName], Meta(min_length=1, max_length=200)]
 
 
 class CheckedName(msgspec.Struct, kw_only=True):
