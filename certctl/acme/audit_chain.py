@@ -241,6 +241,25 @@ class Checkpoint:
         return _CHECKPOINT + _encode(document).encode("ascii")
 
 
+def checkpoint_of_row(row: Sequence[Any]) -> Checkpoint:
+    """The checkpoint of a row (batch_id, hash, last_event_id, created_at as text, public_key, signature).
+
+    Raises Damaged.
+    """
+    batch_id, hash, last_event_id, created_at, public_key, signature = row
+    try:
+        return Checkpoint(
+            batch_id=_number(batch_id),
+            hash=bytes(memoryview(hash)),
+            last_event_id=_number(last_event_id),
+            created_at=_moment(created_at),
+            public_key=bytes(memoryview(public_key)),
+            signature=bytes(memoryview(signature)),
+        )
+    except (TypeError, ValueError, OverflowError):
+        raise Damaged("what it holds is not what a checkpoint holds") from None
+
+
 def checkpoint_of(document: Mapping[str, Any]) -> Checkpoint:
     """The checkpoint that a JSON object shows; raise Damaged."""
     try:

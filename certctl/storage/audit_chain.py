@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from certctl.acme.audit_chain import Batch, Checkpoint, Entry, batch_of
+from certctl.acme.audit_chain import Batch, Checkpoint, Entry, batch_of, checkpoint_of_row
 from certctl.acme.audit_coverage import LOOKS
 from certctl.storage.database import Json, Query, Row, Statement, every, first
 
@@ -20,7 +20,10 @@ _BATCH = (
     "SELECT id, CAST(created_at AS TEXT), CAST(ranges AS TEXT), last_event_id, digests, previous, hash"
     " FROM audit_batches"
 )
-_CHECKPOINT = "SELECT batch_id, hash, last_event_id, created_at, public_key, signature FROM audit_checkpoints"
+_CHECKPOINT = (
+    "SELECT batch_id, hash, last_event_id, CAST(created_at AS TEXT), public_key, signature"
+    " FROM audit_checkpoints"
+)
 
 
 def entries_after(id: int, limit: int) -> Query[list[Entry]]:
@@ -34,11 +37,6 @@ def entries_in(spans: Sequence[tuple[int, int]], limit: int) -> Query[list[Entry
     padded = [*spans, *[spans[-1]] * (SPANS - len(spans))]
     ends = [end for span in padded for end in span]
     return Query(f"{_ENTRY} WHERE {among} ORDER BY id LIMIT ?", (*ends, limit), every(Entry._make))
-
-
-def all_entries() -> Query[list[Entry]]:
-    """All events, for who reads them one by one."""
-    return Query(f"{_ENTRY} ORDER BY id", (), every(Entry._make))
 
 
 def all_batches() -> Query[list[Row]]:
@@ -97,22 +95,33 @@ def checkpoints(after_batch: int, limit: int) -> Query[list[Checkpoint]]:
     return Query(
         f"{_CHECKPOINT} WHERE batch_id > ? ORDER BY batch_id, public_key LIMIT ?",
         (after_batch, limit),
-        every(_checkpoint),
+        every(checkpoint_of_row),
     )
 
 
 def last_checkpoint() -> Query[Checkpoint | None]:
     """The checkpoint over the newest batch that has one."""
-    return Query(f"{_CHECKPOINT} ORDER BY batch_id DESC, public_key LIMIT 1", (), first(_checkpoint))
+    return Query(f"{_CHECKPOINT} ORDER BY batch_id DESC, public_key LIMIT 1", (), first(checkpoint_of_row))
 
 
-def _checkpoint(row: Row) -> Checkpoint:
-    batch_id, hash, last_event_id, created_at, public_key, signature = row
-    return Checkpoint(
-        batch_id=batch_id,
-        hash=bytes(hash),
-        last_event_id=last_event_id,
-        created_at=created_at,
-        public_key=bytes(public_key),
-        signature=bytes(signature),
-    )
+def all_checkpoints() -> Query[list[Row]]:
+    """All checkpoints, as rows for ``acme.audit_chain.checkpoint_of_row``."""
+    return Query(f"{_CHECKPOINT} ORDER BY batch_id, public_key", (), lambda rows: rows)
+
+
+def last_batch() -> Query[Batch | None]:
+    """The end of the chain."""
+    return Query(f"{_BATCH} ORDER BY id DESC LIMIT 1", (), first(batch_of))
+
+
+def between(since: datetime | None, until: datetime | None) -> Query[list[Entry]]:
+    """The events from a time on and before another, for who reads them one by one."""
+    limits = [(f"created_at {sign} ?", at) for sign, at in ((">=", since), ("<", until)) if at is not None]
+    where = " AND ".join(text for text, _ in limits)
+    sql = f"{_ENTRY} WHERE {where} ORDER BY id" if where else f"{_ENTRY} ORDER BY id"
+    return Query(sql, [at for _, at in limits], every(Entry._make))
+
+
+def count() -> Query[int]:
+    """How many events there are."""
+    return Query("SELECT count(*) FROM audit_events", (), lambda rows: int(rows[0][0]))

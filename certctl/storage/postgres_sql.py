@@ -45,11 +45,16 @@ def command(sql: str) -> Command:
     parts = _parts(sql)
     count = len(parts) - 1
     if count > MOST_PREPARED:
-        return Command("", "", "%s".join(part.replace("%", "%%") for part in parts))
+        return Command("", "", plain(sql))
     text = parts[0] + "".join(f"${number}{part}" for number, part in enumerate(parts[1:], start=1))
     name = f"certctl_{next(_numbers)}"
     given = f"({', '.join(['%s'] * count)})" if count else ""
     return Command(name, f"PREPARE {name} AS {text}".replace("%", "%%"), f"EXECUTE {name}{given}")
+
+
+def plain(sql: str) -> str:
+    """The SQL text as psycopg2 takes it, not prepared: with ``%s`` for its parameters."""
+    return "%s".join(part.replace("%", "%%") for part in _parts(sql))
 
 
 def _parts(sql: str) -> list[str]:
