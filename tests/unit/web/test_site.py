@@ -72,7 +72,7 @@ class WallTests(BenchCase):
 
     def test_what_is_not_there(self) -> None:
         """Outside ACME a path that is not there is a problem too, without a nonce."""
-        for path in ("/", "/acme", "/api/profiles", "/health/x", "/favicon.ico", "/..", "/%2e%2e/etc/passwd"):
+        for path in ("/", "/acme", "/apis", "/health/x", "/favicon.ico", "/..", "/%2e%2e/etc/passwd"):
             response = self.bench.get(path)
             self.assertProblem(response, "malformed", 404)
 
