@@ -39,7 +39,14 @@ class Access:
     url: str  # without a slash at its end
     anchors: tuple[x509.Certificate, ...] | None  # None: those of the operating system
     key: str = attrs.field(repr=False)
-    local: bool = False  # found from the settings of the server on this host
+    dial: tuple[str, int] | None = (
+        None  # for the server on this host: where it listens, whatever the URL's name is
+    )
+
+    @property
+    def local(self) -> bool:
+        """Whether it is the server on this host, found from its settings."""
+        return self.dial is not None
 
 
 def local_settings(given: Given) -> Settings:
@@ -65,21 +72,40 @@ def find(given: Given) -> Access:
     anchors = _anchors(given)
     if anchors is None:
         anchors = trusted(settings)
-    return Access(url=local_url(settings), anchors=anchors, key=key, local=True)
+    return Access(url=local_url(settings), anchors=anchors, key=key, dial=listening(settings))
+
+
+def listening(settings: Settings) -> tuple[str, int]:
+    """Where a client on this host reaches the server."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.server_host, settings.server_host)
+    return host, settings.server_port
 
 
 def local_url(settings: Settings) -> str:
-    """The URL of the server on this host; with a certificate of the operator's, the one that clients know."""
-    if settings.server_tls_cert_path is not None and settings.server_external_url:
-        return settings.server_external_url
-    host = settings.server_host
-    if host in ("0.0.0.0", "::"):
-        host = "localhost"
-    return (
-        f"https://[{host}]:{settings.server_port}"
-        if ":" in host
-        else f"https://{host}:{settings.server_port}"
-    )
+    """The URL of the server on this host, with a name that its certificate has.
+
+    Its own certificate has the address that it listens on. One of the operator's has names that clients know: that of
+    CERTCTL_SERVER_EXTERNAL_URL, if it has that, and else its first.
+    """
+    host, port = listening(settings)
+    if settings.server_tls_cert_path is not None:
+        host = _name_in(certificates(settings.server_tls_cert_path)[0], settings) or host
+    return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+
+
+def alternatives(certificate: x509.Certificate) -> list[str]:
+    """The names and addresses of a certificate."""
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (x509.ExtensionNotFound, ValueError):
+        return []
+    return [str(each.value) for each in found]
+
+
+def _name_in(certificate: x509.Certificate, settings: Settings) -> str | None:
+    external = urlsplit(settings.server_external_url or "").hostname
+    names = [each for each in alternatives(certificate) if not each.startswith("*")]
+    return external if external in names else next(iter(names), None)
 
 
 def trusted(settings: Settings) -> tuple[x509.Certificate, ...]:

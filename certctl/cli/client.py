@@ -17,8 +17,11 @@ from twisted.internet._sslverify import (
     IOpenSSLTrustRoot,
 )  # the type of the public trustRoot has no public name
 from twisted.internet.defer import CancelledError
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.ssl import platformTrust
-from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, ResponseFailed, ResponseNeverReceived
+from twisted.web.client import URI, Agent, BrowserLikePolicyForHTTPS, ResponseFailed, ResponseNeverReceived
+from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
 from certctl import __version__
@@ -73,6 +76,21 @@ class Anchors:
         store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
 
 
+@implementer(IAgentEndpointFactory)
+@attrs.frozen
+class Here:
+    """Dials the server on this host, and holds its certificate against the name in the URL."""
+
+    _reactor: Any
+    _policy: BrowserLikePolicyForHTTPS
+    _where: tuple[str, int]
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+        creator = self._policy.creatorForNetloc(uri.host, uri.port)
+        dialled = HostnameEndpoint(self._reactor, *self._where, timeout=CONNECT_SECONDS)
+        return wrapClientTLS(creator, dialled)
+
+
 @attrs.frozen
 class Https:
     """Sends requests over TLS that is verified."""
@@ -81,11 +99,14 @@ class Https:
     _where: str
 
     @classmethod
-    def to(cls, reactor: Any, url: str, anchors: Sequence[x509.Certificate] | None) -> Https:
-        """A way to the server with that URL, for whom the anchors vouch, or those of the operating system."""
-        trust = platformTrust() if anchors is None else Anchors(anchors)
-        agent = Agent(reactor, BrowserLikePolicyForHTTPS(trustRoot=trust), connectTimeout=CONNECT_SECONDS)
-        return cls(HTTPClient(agent), url)
+    def to(cls, reactor: Any, access: Access) -> Https:
+        """A way to the server, for whom the anchors vouch, or those of the operating system."""
+        trust = platformTrust() if access.anchors is None else Anchors(access.anchors)
+        policy = BrowserLikePolicyForHTTPS(trustRoot=trust)
+        if access.dial is None:
+            return cls(HTTPClient(Agent(reactor, policy, connectTimeout=CONNECT_SECONDS)), access.url)
+        here = Here(reactor, policy, access.dial)
+        return cls(HTTPClient(Agent.usingEndpointFactory(reactor, here)), access.url)
 
     async def __call__(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
         sent: dict[bytes | str, bytes | str] = {"User-Agent": USER_AGENT}

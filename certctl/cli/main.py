@@ -11,7 +11,18 @@ import click
 from click.shell_completion import get_completion_class
 
 from certctl import __version__
-from certctl.cli import accounts, apikeys, backup, bundle, certificates, eab, issuers, orders, profiles
+from certctl.cli import (
+    accounts,
+    apikeys,
+    backup,
+    bundle,
+    certificates,
+    doctor,
+    eab,
+    issuers,
+    orders,
+    profiles,
+)
 from certctl.cli.session import Group, given, session, session_of, with_json
 
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -81,6 +92,7 @@ for command in (
     issuers.issuer,
     apikeys.apikey,
     bundle.ca,
+    doctor.doctor,
     backup.backup,
     backup.restore,
 ):
@@ -94,4 +106,13 @@ def main() -> None:
         cli(prog_name="certctl", complete_var=COMPLETE)
     except BrokenPipeError:  # the pipe's reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        if os.environ.get("CERTCTL_LOG_LEVEL") == "debug":
+            raise
+        words = " ".join(f"{type(error).__name__}: {error}".split())
+        click.echo(
+            f"Error: this is a mistake in certctl ({words}): CERTCTL_LOG_LEVEL=debug shows where; please report it.",
+            err=True,
+        )
         sys.exit(1)

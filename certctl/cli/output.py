@@ -97,6 +97,12 @@ class Output:
                 table.add_row(name, _cell(value))
         self._lines(table)
 
+    def line(self, label: str, words: str) -> None:
+        """Say a line that begins with a label in its colour."""
+        text = Text(f"{label:5}", style=COLOURS.get(label, ""))
+        text.append(printable(words), style="")
+        self._console.print(text, soft_wrap=True)
+
     def done(self, words: str, value: Any = None) -> None:
         """Say that something was done: the words, or the value as JSON."""
         if self.as_json:

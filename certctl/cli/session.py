@@ -57,9 +57,7 @@ class Session:
     output: Output = attrs.field(factory=Output)
     run: Callable[[Work[Any]], Any] = run
     reactor: Any = None  # there while a command asks the server
-    reach: Callable[[Any, Access], Http] = lambda reactor, access: Https.to(
-        reactor, access.url, access.anchors
-    )
+    reach: Callable[[Any, Access], Http] = Https.to
 
     def ask(self, question: Callable[[Api], Coroutine[Any, Any, T]]) -> T:
         """Run a coroutine that is given the API; return what it does."""
