@@ -16,7 +16,7 @@ from tests.unit.web.bench import Bench, Client
 
 PROFILE = "prof-x"
 STAPLE = x509.TLSFeature([x509.TLSFeatureType.status_request])
-CORP = {
+CORP: Mapping[str, Any] = {
     "names": {"allow": ["*.corp.example", "10.0.0.0/8", "exact.example"], "deny": ["secret.corp.example"]}
 }
 RULES = "name policy of profile prof-x"
@@ -66,7 +66,7 @@ class Case:
 
 
 def _names(*names: str, wildcards: bool = True, expected: str = "issued", allow: bool = True) -> Case:
-    policy = CORP if allow else {}
+    policy: Mapping[str, Any] = CORP if allow else {}
     if not wildcards:
         policy = {"names": {**CORP["names"], "wildcards": False}}
     return Case(policy=policy, names=names, expected=expected)
@@ -222,7 +222,7 @@ def _certificate(client: Client, case: Case, order: Mapping[str, Any]) -> Iterat
     assert not found[x509.BasicConstraints].ca
     yield "issued"
     if names := certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME):
-        yield f"CN {names[0].value}"
+        yield f"CN {names[0].value!s}"
     if x509.TLSFeature in found:
         yield "must-staple"
     if "extended_key_usages" in case.policy:
