@@ -79,6 +79,8 @@ class ServersTests(ServerTestCase):
         accepted = said.rpartition(" ")[2]
         first.stop()
         stranger.settings["CERTCTL_CA_ACCEPT"] = accepted
+        self.assertIn("secret-key", self.refusal(stranger))  # it could not open what the first one sealed
+        shutil.copy(first.state / "secret-key", stranger.state)
         stranger.start()
         self.assertIn("CERTCTL_CA_ACCEPT", self.refusal(first))
         recorded = self.postgres.sql(
