@@ -14,6 +14,7 @@ from certctl import __version__
 from certctl.cli import (
     accounts,
     apikeys,
+    audit,
     backup,
     bundle,
     certificates,
@@ -22,6 +23,7 @@ from certctl.cli import (
     issuers,
     orders,
     profiles,
+    trail,
 )
 from certctl.cli.session import Group, given, session, session_of, with_json
 
@@ -95,8 +97,11 @@ for command in (
     doctor.doctor,
     backup.backup,
     backup.restore,
+    audit.audit,
 ):
     cli.add_command(command)
+for command in (trail.list_events, trail.follow_events):
+    audit.audit.add_command(command)
 
 
 def main() -> None:
