@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import os
 import re
 import shlex
+import shutil
 import stat
 import time
 from collections.abc import Sequence
@@ -14,22 +17,26 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from certctl.acme.eab import EabKey
-from certctl.authority.bindings import Bindings
-from certctl.authority.operators import Caller, Role
-from certctl.authority.trail import Trail
-from certctl.sealing import Seal
 from certctl.storage import accounts, eab_keys
 from certctl.storage.database import Conflict
-from certctl.storage.sqlite import SqliteDatabase
 from tests.acme_client import BindingKey, Signer
-from tests.integration.acme import Session
+from tests.integration.acme import JOSE, Session
 from tests.integration.clients import EMAIL, Certbot, Client, Lego
-from tests.integration.server import CHECKOUT, HOST, PROFILE, PROGRAMS, Ran, ServerTestCase, free_port, run
+from tests.integration.postgres import shared
+from tests.integration.server import (
+    CHECKOUT,
+    HOST,
+    PROFILE,
+    PROGRAMS,
+    Ran,
+    RunningServer,
+    ServerTestCase,
+    free_port,
+    run,
+)
 from tests.integration.solvers import running, wait_for
 from tests.integration.test_postgres_fleet import FleetCase
 from tests.unit.authority.test_bindings import spellings
@@ -39,16 +46,26 @@ from tests.unit.storage.contract_eab_keys import KEY
 
 NAME = "one.example.internal"
 REMEDY = "ask the operator of this CA for a new key"
-OPERATOR = Caller("test", Role.OPERATOR)
+_numbers = itertools.count(1)
 
 
-def result(work: Any) -> Any:
-    """What a coroutine returns on a database that answers at once."""
-    found: list[Any] = []
-    _ = Deferred.fromCoroutine(work).addBoth(found.append)
-    if hasattr(found[0], "raiseException"):
-        found[0].raiseException()
-    return found[0]
+def administer(server: RunningServer, method: str, path: str, body: object = None) -> Any:
+    """Ask a server's REST API with the key in its state directory; return what it answers."""
+    key = (server.state / "api-key").read_text().strip()
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    with closing(server.connect()) as connection:
+        connection.request(method, f"/api/{path}", None if body is None else json.dumps(body), headers)
+        answer = connection.getresponse()
+        content = answer.read()
+    assert answer.status < 300, content
+    return json.loads(content) if content else None
+
+
+def make_key(server: RunningServer, **members: Any) -> BindingKey:
+    """A new key."""
+    asked = {"profile_id": PROFILE, "name": "test", **members}
+    made = administer(server, "POST", "eab-keys", asked)
+    return BindingKey(made["id"], made["mac_key"])
 
 
 class BindingCase(ServerTestCase):
@@ -57,36 +74,20 @@ class BindingCase(ServerTestCase):
     def setUp(self) -> None:
         self.server = self.serve({"CERTCTL_ACME_SERVER_EAB_REQUIRED": "true"})
 
-    def bindings(self, database: SqliteDatabase) -> Bindings:
-        """The use cases, beside the server."""
-        clock = Clock()
-        clock.advance(datetime.now(UTC).timestamp())
-        return Bindings(database, Trail(database, clock), Seal.kept_in(self.server.state))
-
     def key(self, **members: Any) -> BindingKey:
         """A new key."""
-        database = SqliteDatabase(self.server.state / "certctl.sqlite")
-        try:
-            made = self.bindings(database).create(OPERATOR, profile_id=PROFILE, name="test", **members)
-            key, mac_key = result(made)
-        finally:
-            result(database.close())
-        return BindingKey(key.id, mac_key)
+        return make_key(self.server, **members)
 
     def revoked(self) -> BindingKey:
         """A key that was revoked."""
         key = self.key()
-        database = SqliteDatabase(self.server.state / "certctl.sqlite")
-        try:
-            result(self.bindings(database).revoke(OPERATOR, key.id))
-        finally:
-            result(database.close())
+        administer(self.server, "DELETE", f"eab-keys/{key.id}")
         return key
 
     def expired(self) -> BindingKey:
         """A key that has expired: none can be made that has already."""
-        key = self.key(expires_at=datetime.now(UTC) + timedelta(seconds=0.3))
-        time.sleep(0.4)
+        key = self.key(expires_at=(datetime.now(UTC) + timedelta(seconds=0.5)).isoformat())
+        time.sleep(0.6)
         return key
 
     def bad_keys(self) -> dict[str, BindingKey]:
@@ -323,30 +324,62 @@ class ProbeTests(BindingCase):
 
     def test_race(self) -> None:
         """Twenty newAccounts at once with one key for a single use: one account, and nineteen refusals."""
-        key, sessions = self.key(single_use=True), [Session(self.server) for _ in range(20)]
-        for session in sessions:
-            session.nonce = session.fresh_nonce()
-        sent = []
-        for session in sessions:
-            url = session.url("new-account")
-            body = session.signer.sign(
-                url, {"externalAccountBinding": key.bind(session.signer, url)}, session.fresh_nonce(), None
-            )
-            connection = self.server.connect()
-            connection.connect()
-            sent.append((connection, url, body))
-        for connection, url, body in sent:
-            connection.request(
-                "POST", url.removeprefix(self.server.url), body, {"Content-Type": "application/jose+json"}
-            )
-        answers = []
-        for connection, _, _ in sent:
-            with closing(connection):
-                answers.append(connection.getresponse().status)
-        for session in sessions:
-            session.close()
-        self.assertEqual(sorted(answers), [201] + [403] * 19)
+        key = self.key(single_use=True)
+        self.assertEqual(sorted(race(key, [self.server] * 20)), [201] + [403] * 19)
         self.assertEqual(self.bound(), [(key.id,)])
+
+
+def race(key: BindingKey, servers: Sequence[RunningServer]) -> list[int]:
+    """Ask for an account at each server at once, with one key; return the statuses of the answers."""
+    sent = []
+    for server in servers:
+        with closing(Session(server)) as session:
+            url, nonce = session.url("new-account"), session.fresh_nonce()
+            binding = key.bind(session.signer, url)
+            body = session.signer.sign(url, {"externalAccountBinding": binding}, nonce, None)
+        connection = server.connect()
+        connection.connect()
+        sent.append((connection, url.removeprefix(server.url), body))
+    for connection, path, body in sent:
+        connection.request("POST", path, body, JOSE)
+    answers = []
+    for connection, _, _ in sent:
+        with closing(connection):
+            answers.append(connection.getresponse().status)
+    return answers
+
+
+class ServersTests(ServerTestCase):
+    """Two servers on one PostgreSQL."""
+
+    def setUp(self) -> None:
+        self.url = shared().database(f"bound_{next(_numbers)}")
+        self.first = self.another().start()
+
+    def another(self, first: RunningServer | None = None) -> RunningServer:
+        """A server, not started yet, with the state directory of the first if there is one."""
+        settings = {"CERTCTL_DATABASE_URL": self.url, "CERTCTL_ACME_SERVER_EAB_REQUIRED": "true"}
+        server = RunningServer(self.path(), settings)
+        if first is not None:
+            shutil.copytree(first.state, server.state)
+        self.addCleanup(server.end)
+        return server
+
+    def test_shared(self) -> None:
+        """A key that the API of one server made for a single use binds one account at both together."""
+        second, key = self.another(self.first).start(), make_key(self.first, single_use=True)
+        answers = race(key, [self.first, second] * 10)
+        self.assertEqual(sorted(answers), [201] + [403] * 19)
+        self.assertEqual(race(make_key(self.first), [second]), [201])
+
+    def test_another_secret(self) -> None:
+        """A server that has the CA of the first, and not its secret, does not start, and says which file it lacks."""
+        stranger = self.another(self.first)
+        (stranger.state / "secret-key").unlink()
+        ran = run(*stranger.command, cwd=stranger.directory, env=stranger.settings)
+        self.assertNotEqual(ran.status, 0, ran)
+        self.assertIn("certctl: the secret-key of this server", ran.output)
+        self.assertIn("copy that file from the state directory of a server that is right", ran.output)
 
 
 class SecretTests(BindingCase):
