@@ -17,7 +17,14 @@ from certctl.storage.postgres import PostgresDatabase
 from certctl.storage.postgres_sql import command
 from certctl.storage.postgres_wire import hosts
 from tests.integration.postgres import TEMPLATE, Loop, shared
-from tests.unit.storage import contract, contract_eab_keys, contract_objects, contract_orders, contract_search
+from tests.unit.storage import (
+    contract,
+    contract_audit,
+    contract_eab_keys,
+    contract_objects,
+    contract_orders,
+    contract_search,
+)
 
 T = TypeVar("T")
 _numbers = itertools.count(1)
@@ -67,6 +74,18 @@ class CertificateTests(OnPostgres, contract_objects.CertificateContract, Synchro
 
 class AuditTests(OnPostgres, contract_objects.AuditContract, SynchronousTestCase):
     pass
+
+
+class ChainTests(OnPostgres, contract_audit.ChainContract, SynchronousTestCase):
+    overriding = "OVERRIDING SYSTEM VALUE"
+
+    def test_truncate(self) -> None:
+        """Nor can the tables be emptied, not even in a session that plays the part of a replica."""
+        self.events(1)
+        replica = "SET session_replication_role = replica"
+        for table in contract_audit.TABLES:
+            for sql in (f"TRUNCATE {table} CASCADE", f"{replica}; DELETE FROM {table}"):
+                self.assertRaises(psycopg2.IntegrityError, self.server.sql, sql, self.name)
 
 
 class OrderTests(OnPostgres, contract_orders.OrderContract, SynchronousTestCase):

@@ -28,7 +28,7 @@ from certctl.storage import (
 from certctl.storage.database import Conflict, Database, NonceSpent, Query, Statement, Unavailable, nothing
 from certctl.storage.migrations import SchemaTooNew, migrations, pending
 from certctl.storage.sqlite import MEMORY, DatabaseInUse, SqliteDatabase, connect, migrate
-from tests.unit.storage import contract, contract_eab_keys, contract_objects, contract_orders
+from tests.unit.storage import contract, contract_audit, contract_eab_keys, contract_objects, contract_orders
 from tests.unit.storage.contract import ACCOUNT, NOW, PROFILE, entry
 
 
@@ -63,6 +63,10 @@ class CertificateTests(InMemory, contract_objects.CertificateContract, Synchrono
 
 
 class AuditTests(InMemory, contract_objects.AuditContract, SynchronousTestCase):
+    pass
+
+
+class ChainTests(InMemory, contract_audit.ChainContract, SynchronousTestCase):
     pass
 
 
