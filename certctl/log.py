@@ -36,13 +36,16 @@ def _parts(event: LogEvent) -> tuple[str, str, str, str | None]:
     return moment, level, text, failure.getTraceback() if failure is not None else None
 
 
+_encode = json.JSONEncoder(default=str).encode
+
+
 def as_json(event: LogEvent) -> str:
     """One JSON object: time, level, event, then the event's own fields."""
     moment, level, text, traceback = _parts(event)
     value = {"time": moment, "level": level, "event": text, **fields(event)}
     if traceback is not None:
         value["traceback"] = traceback
-    return json.dumps(value, default=str) + "\n"
+    return _encode(value) + "\n"
 
 
 def as_text(event: LogEvent) -> str:

@@ -145,7 +145,7 @@ class Authorizations:
             action=Action.AUTHORIZATION_DEACTIVATED,
             resource_type="acme_authorization",
             resource_id=authorization.id,
-            details={"identifier": authorization.covers.value, "orders": [each.id for each in hanging]},
+            details={"identifier": authorization.covers.value, "orders": hanging},
         )
         error = lifecycle.LOST_AUTHORIZATION.document()
         try:
@@ -153,7 +153,7 @@ class Authorizations:
                 now,
                 event,
                 authorizations.move(authorization, Status.DEACTIVATED, now),
-                *(orders.make_invalid(each.id, error, now) for each in hanging),
+                *(orders.make_invalid(each, error, now) for each in hanging),
             )
         except Conflict:
             raise malformed("the authorization was changed meanwhile: read it again") from None

@@ -252,15 +252,15 @@ class Challenges:
             statements = [
                 *authorizations.disprove(challenge, error, now),
                 *counted,
-                *(orders.make_invalid(each.id, error, now) for each in hanging),
+                *(orders.make_invalid(each, error, now) for each in hanging),
             ]
         else:
             expires_at = now + self._authorization_ttl
             statements = [
                 *authorizations.prove(challenge, expires_at, now),
                 failures.forget(authorization.account_id, authorization.covers),
-                *(orders.touch(each.id, now) for each in hanging),
-                *(orders.make_ready(each.id, now) for each in hanging),
+                *(orders.touch(each, now) for each in hanging),
+                *(orders.make_ready(each, now) for each in hanging),
             ]
         try:
             await self._trail.record(now, event, *statements)

@@ -71,25 +71,18 @@ def _order(rows: list[Row]) -> Order | None:
     )
 
 
-def _orders(rows: list[Row]) -> list[Order]:
-    grouped: dict[str, list[Row]] = {}
-    for row in rows:
-        grouped.setdefault(row[0], []).append(row)
-    return [order for group in grouped.values() if (order := _order(group)) is not None]
-
-
 def by_id(order_id: str) -> Query[Order | None]:
     """The order of that id, with the state of its authorizations."""
     return Query(f"{_WITH_AUTHORIZATIONS} WHERE o.id = ? ORDER BY l.position", (order_id,), _order)
 
 
-def hanging_on(authorization_id: str) -> Query[list[Order]]:
-    """The open orders that need an authorization, each with the state of all of its authorizations."""
+def hanging_on(authorization_id: str) -> Query[list[str]]:
+    """The ids, in order, of the open orders that need an authorization."""
     return Query(
-        f"{_WITH_AUTHORIZATIONS} WHERE o.id IN (SELECT order_id FROM acme_order_authorizations"
-        f" WHERE authorization_id = ?) AND o.{OPEN} ORDER BY o.id, l.position",
+        "SELECT o.id FROM acme_order_authorizations l JOIN acme_orders o ON o.id = l.order_id"
+        f" WHERE l.authorization_id = ? AND o.{OPEN} ORDER BY o.id",
         (authorization_id,),
-        _orders,
+        lambda rows: [row[0] for row in rows],
     )
 
 

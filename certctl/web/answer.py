@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
+import msgspec
 from twisted.web.server import Request
 
 from certctl.acme.problems import Problem
@@ -47,7 +47,7 @@ class Answer:
 
 def document(value: Mapping[str, Any], *, status: int = 200, **rest: Any) -> Answer:
     """An answer that is a JSON object."""
-    return Answer(status=status, body=json.dumps(value).encode("ascii"), **rest)
+    return Answer(status=status, body=msgspec.json.encode(value), **rest)
 
 
 def refusal(problem: Problem) -> Answer:
@@ -58,7 +58,7 @@ def refusal(problem: Problem) -> Answer:
     return Answer(
         status=problem.status,
         content_type=PROBLEM,
-        body=json.dumps(problem.document()).encode("ascii"),
+        body=msgspec.json.encode(problem.document()),
         links=[problem.headers["Link"]] if "Link" in problem.headers else (),
         headers=headers,
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from functools import lru_cache
+from time import time
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -92,7 +94,7 @@ class BoundedRequest(Request):
 
     def _send(self, body: bytes) -> None:
         if self.channel is not None:  # the client is still there
-            self.setHeader(b"Date", http.datetimeToString())
+            self.setHeader(b"Date", _date(int(time())))
             self.write(body)
             self.finish()
 
@@ -110,6 +112,13 @@ class BoundedRequest(Request):
         self.setResponseCode(status)
         self.setHeader("Content-Length", "0")
         self.finish()
+
+
+@lru_cache(maxsize=1)
+def _date(now: int) -> bytes:
+    """A time in seconds since the epoch as the field Date has it; asked for again and again within a second."""
+    date: bytes = http.datetimeToString(now)
+    return date
 
 
 class BoundedChannel(http.HTTPChannel):

@@ -15,7 +15,7 @@ POLL_AFTER = "2"  # seconds until an order that is being processed is asked for 
 
 def moment(value: datetime) -> str:
     """A time as RFC 3339 writes it, in UTC and whole seconds."""
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
 def order_document(order: Order, urls: Urls) -> dict[str, Any]:

@@ -130,13 +130,14 @@ DIRECTORY = tuple(
 
 
 # Paths alternate: a word, what it is about, a word ... The words alone tell which route it is.
-_BY_WORDS = {tuple(route.path.split("/")[::2]): route for route in ROUTES}
+_BY_WORDS = {tuple(route.path.split("/")[::2]): (route, route.variables) for route in ROUTES}
 
 
 def find(path: str) -> tuple[Route, dict[str, str]] | None:
     """The route of a path below the profile, and the values of its variable parts; None if there is none."""
     parts = path.split("/")
-    route, values = _BY_WORDS.get(tuple(parts[::2])), parts[1::2]
-    if route is None or not all(values) or len(values) != len(route.variables):
+    found, values = _BY_WORDS.get(tuple(parts[::2])), parts[1::2]
+    if found is None or not all(values) or len(values) != len(found[1]):
         return None
-    return route, dict(zip(route.variables, values, strict=True))
+    route, variables = found
+    return route, dict(zip(variables, values, strict=True))
