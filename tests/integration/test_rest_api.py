@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 
 from tests.integration.acme import Session
-from tests.integration.server import PROGRAMS, Ran, ServerTestCase, run
+from tests.integration.server import CHECKOUT, PROGRAMS, Ran, ServerTestCase, run
 
 ADMIN = "admin-key-of-the-tests"
 SETTINGS = {
@@ -56,6 +57,20 @@ class ApiCase(ServerTestCase):
         self.assertEqual(code, str(status), body)
         return dict(json.loads(body)) if body else {}
 
+    def _fill(self) -> None:
+        """Put something into the database that may be found."""
+        sent = ("-X", "POST", "-H", "Content-Type: application/json", "-d")
+        self.ask("profiles", *sent, json.dumps(WALKTHROUGH), status=201)
+        self.reader = str(
+            self.ask("keys", *sent, json.dumps({"name": "reader", "role": "read-only"}), status=201)["key"]
+        )
+        bound = {"profile_id": "prof-test", "name": "team"}
+        self.ask("eab-keys", *sent, json.dumps(bound), status=201)
+        session = Session(self.server)
+        session.register()
+        for number in range(5):
+            session.certificate(f"h{number}.corp.example", f"www{number}.corp.example")
+
 
 class CurlTests(ApiCase):
     def test_walkthrough(self) -> None:
@@ -76,26 +91,40 @@ class CurlTests(ApiCase):
         self.assertIn("-H 'Content-Type: application/json'", json.loads(body)["message"])
 
 
+class PageTests(ApiCase):
+    """docs/api.md."""
+
+    def test_examples(self) -> None:
+        """Every example of the page does what the page says, one after another."""
+        self._fill()
+        text = (CHECKOUT / "docs/api.md").read_text(encoding="utf-8")
+        blocks = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+        (directory := self.path()).joinpath("root-ca.pem").write_bytes(self.server.trust.read_bytes())
+        first = blocks[0].replace("https://certctl.example:8443", self.server.url).replace("the-key", ADMIN)
+        script = directory / "examples.sh"
+        script.write_text("set -eux\n" + first + "".join(blocks[1:]))
+        ids = {
+            name: str(self.server.rows(f"SELECT max(id) FROM {table}")[0][0])
+            for name, table in (
+                ("ACCOUNT", "acme_accounts"),
+                ("ORDER", "acme_orders"),
+                ("CERTIFICATE", "certificate_versions"),
+                ("EAB_KEY", "eab_keys"),
+                ("API_KEY_ID", "api_keys"),
+            )
+        }
+        ran = run("sh", script, cwd=directory, env=ids).must_succeed()
+        self.assertGreater(ran.output.count("+ api "), 25)
+        self.assertIn(b"BEGIN CERTIFICATE", (directory / "chain.pem").read_bytes())
+        self.assertIn(b"certificates_revoked", (directory / "audit.csv").read_bytes())
+
+
 class DescribedTests(ApiCase):
     """schemathesis, which reads the document and tries what it allows, and what it does not."""
 
     def setUp(self) -> None:
         super().setUp()
         self._fill()
-
-    def _fill(self) -> None:
-        """Put something into the database that may be found."""
-        sent = ("-X", "POST", "-H", "Content-Type: application/json", "-d")
-        self.ask("profiles", *sent, json.dumps(WALKTHROUGH), status=201)
-        self.reader = str(
-            self.ask("keys", *sent, json.dumps({"name": "reader", "role": "read-only"}), status=201)["key"]
-        )
-        bound = {"profile_id": "prof-test", "name": "team"}
-        self.ask("eab-keys", *sent, json.dumps(bound), status=201)
-        session = Session(self.server)
-        session.register()
-        for number in range(5):
-            session.certificate(f"h{number}.corp.example", f"www{number}.corp.example")
 
     def _schemathesis(self, key: str, *arguments: str) -> None:
         """Run it to its end, where it must have found nothing."""
