@@ -22,6 +22,7 @@ from certctl.issuance.profile import (
     IssuingCertificate,
     authority_key_identifier,
     build,
+    key_usage,
     lint,
 )
 
@@ -273,6 +274,27 @@ class LintTests(SynchronousTestCase):
         self.assert_noticed(template(), signed(template(not_before=NOW - SECOND)))
         late = IssuingCertificate(ISSUER.subject, ISSUER.authority_key_identifier, NOW + 10 * DAY)
         self.assertRaises(TemplateError, lint, template(), late, signed(template()))
+
+    def test_other_uses(self) -> None:
+        """Purposes, a TLS feature or a subject that the template does not have, or lacks."""
+        other = ("serverAuth", "clientAuth"), ("clientAuth",), ()
+        for usages in other:
+            self.assert_noticed(template(), signed(template(extended_key_usages=usages)))
+            self.assert_noticed(template(extended_key_usages=usages), signed(template()))
+        self.assert_noticed(template(), signed(template(must_staple=True)))
+        self.assert_noticed(template(must_staple=True), signed(template()))
+        named = signed(template("a.example.org", common_name="a.example.org"))
+        lint(template("a.example.org", common_name="a.example.org"), ISSUER, named)
+        self.assert_noticed(template("a.example.org"), named)
+
+    def test_a_signing_key(self) -> None:
+        """A key that may sign certificates, in a certificate that is right otherwise."""
+        wanted = template()
+        builder = build(wanted, ISSUER, 1)
+        usage = key_usage(digital_signature=True, key_cert_sign=True)
+        kept = [each for each in builder._extensions if not isinstance(each.value, x509.KeyUsage)]
+        builder._extensions = [*kept, x509.Extension(usage.oid, True, usage)]
+        self.assert_noticed(wanted, builder.sign(ISSUING_KEY, hashes.SHA256()))
 
     def test_a_ca(self) -> None:
         found = (
