@@ -6,6 +6,7 @@ its own. All that is read comes from one moment. Nothing is migrated.
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -18,6 +19,7 @@ from certctl.storage.database import Query, Row, Statement, T, Unavailable
 
 AT_ONCE = 2000  # rows that are fetched together
 PATIENCE = 10.0  # seconds for a server that holds the file
+_numbers = itertools.count(1)
 
 
 class Snapshot(Protocol):
@@ -101,7 +103,7 @@ class _Postgres:
         return query.build([*self.stream(query)])
 
     def stream(self, query: Query[Any]) -> Iterator[Row]:
-        with self._connection.cursor(name="certctl") as cursor:
+        with self._connection.cursor(name=f"certctl_{next(_numbers)}") as cursor:
             cursor.itersize = AT_ONCE
             cursor.execute(_plain(query.sql), query.parameters)
             yield from cursor
