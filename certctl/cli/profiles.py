@@ -183,7 +183,15 @@ async def archive(api: Api, output: Output, id: str) -> None:
 async def delete(api: Api, output: Output, id: str, yes: bool) -> None:
     """Delete a profile on which nothing hangs."""
     values.confirm(f"Delete the profile {id}?", yes)
-    await api.call("DELETE", f"profiles/{id}")
+    try:
+        await api.call("DELETE", f"profiles/{id}")
+    except Failure as failure:
+        if failure.exit_code != Exit.CONFLICT:
+            raise
+        raise Failure(
+            f"Accounts, orders or EAB keys hang on {id}: put it away with certctl profile archive {id}.",
+            Exit.CONFLICT,
+        ) from None
     output.done(f"{id} is deleted.")
 
 

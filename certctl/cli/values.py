@@ -12,8 +12,8 @@ from typing import Any
 import click
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-_SPAN = re.compile(r"(?:\d{1,6}[smhdw])+\Z")
-_PART = re.compile(r"(\d+)([smhdw])")
+_SPAN = re.compile(r"(?:[0-9]{1,6}[smhdw])+\Z")
+_PART = re.compile(r"([0-9]+)([smhdw])")
 
 
 def span(text: str) -> int:
