@@ -123,6 +123,12 @@ def names(settings: Settings) -> list[Identifier]:
     return [each for each in found if each.value not in ("0.0.0.0", "::")]
 
 
+async def refuse_strangers(database: Database, issuer: Issuer, seal: Seal, settings: Settings) -> None:
+    """Raise StartError where ``seed`` or ``share_secret`` would, before either has recorded anything."""
+    _judge_issuer(issuer, await database.read(issuers.certificate_of(issuer.id)), settings.ca_accept)
+    _judge_secret(seal, await database.read(sealing.fingerprint()), settings.secret_key_accept)
+
+
 async def seed(
     database: Database, trail: Trail, issuer: Issuer, mode: AuthMode, accepted: str | None = None
 ) -> None:
@@ -164,8 +170,7 @@ async def _recorded(database: Database, trail: Trail, issuer: Issuer, accepted: 
     own, known = issuer.chain[0], await database.read(issuers.certificate_of(issuer.id))
     if known == own or (known is not None and _is_renewed(own, known)):
         return True
-    if known is not None and not _is_renewed(known, own) and fingerprint(own) != accepted:
-        raise StartError(_STRANGER.format(own=fingerprint(own), known=fingerprint(known)))
+    _judge_issuer(issuer, known, accepted)
     event = Event(
         actor=SYSTEM,
         action=Action.ISSUER_RECORDED,
@@ -181,6 +186,19 @@ async def _recorded(database: Database, trail: Trail, issuer: Issuer, accepted: 
     return True
 
 
+def _judge_issuer(issuer: Issuer, known: bytes | None, accepted: str | None) -> None:
+    own = issuer.chain[0]
+    if known is None or own == known or _is_renewed(own, known) or _is_renewed(known, own):
+        return
+    if fingerprint(own) != accepted:
+        raise StartError(_STRANGER.format(own=fingerprint(own), known=fingerprint(known)))
+
+
+def _judge_secret(seal: Seal, known: str | None, accepted: str | None) -> None:
+    if known not in (None, seal.fingerprint) and seal.fingerprint != accepted:
+        raise StartError(_OTHER_SECRET.format(own=seal.fingerprint, known=known))
+
+
 async def share_secret(database: Database, trail: Trail, seal: Seal, accepted: str | None = None) -> None:
     """Record the secret under which keys are sealed; raise StartError if it is neither the recorded one nor accepted.
 
@@ -188,8 +206,7 @@ async def share_secret(database: Database, trail: Trail, seal: Seal, accepted: s
     """
     own = seal.fingerprint
     while (known := await database.read(sealing.fingerprint())) != own:
-        if known is not None and own != accepted:
-            raise StartError(_OTHER_SECRET.format(own=own, known=known))
+        _judge_secret(seal, known, accepted)
         at = trail.now()
         event = Event(
             actor=SYSTEM,

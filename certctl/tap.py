@@ -139,6 +139,7 @@ class Daemon(Service):
         self._site = BoundedSite(self._parts.resource, self._reactor, self._parts.shortcut)
         self._is_open = True
         mode, accepted = settings.acme_server_default_auth_mode, settings.ca_accept
+        await start.refuse_strangers(self._database, self._ca, seal, settings)
         await start.seed(self._database, self._parts.trail, self._ca, mode, accepted)
         await start.share_secret(self._database, self._parts.trail, seal, settings.secret_key_accept)
         if not self.running:  # asked to stop meanwhile

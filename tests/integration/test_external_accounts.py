@@ -353,7 +353,8 @@ class ServersTests(ServerTestCase):
     """Two servers on one PostgreSQL."""
 
     def setUp(self) -> None:
-        self.url = shared().database(f"bound_{next(_numbers)}")
+        self.name = f"bound_{next(_numbers)}"
+        self.url = shared().database(self.name)
         self.first = self.another().start()
 
     def another(self, first: RunningServer | None = None) -> RunningServer:
@@ -380,6 +381,18 @@ class ServersTests(ServerTestCase):
         self.assertNotEqual(ran.status, 0, ran)
         self.assertIn("certctl: the secret-key of this server", ran.output)
         self.assertIn("copy that file from the state directory of a server that is right", ran.output)
+
+    def test_refused_start_leaves_nothing(self) -> None:
+        """A server with another CA, which is accepted, and another secret, which is not, records neither."""
+        stranger = self.another()
+        ran = run(*stranger.command, cwd=stranger.directory, env=stranger.settings)
+        accept = re.search(r"set CERTCTL_CA_ACCEPT to (\w+)", ran.output)
+        assert accept is not None, ran
+        stranger.settings["CERTCTL_CA_ACCEPT"] = accept[1]
+        ran = run(*stranger.command, cwd=stranger.directory, env=stranger.settings)
+        self.assertIn("certctl: the secret-key of this server", ran.output)
+        sql = "SELECT action FROM audit_events WHERE action LIKE '%_recorded' ORDER BY id"
+        self.assertEqual(shared().sql(sql, self.name), [("issuer_recorded",), ("secret_key_recorded",)])
 
 
 class SecretTests(BindingCase):
