@@ -40,7 +40,7 @@ from certctl.authority.sweeper import Sweeper
 from certctl.authority.trail import Trail
 from certctl.authority.withdrawal import Withdrawal
 from certctl.background import Background
-from certctl.issuance.issuer import Issuer
+from certctl.issuance.issuer import Issuer, StatusSigner, StatusUrls
 from certctl.sealing import Seal
 from certctl.settings import AuthType, Settings
 from certctl.storage.database import Database
@@ -58,6 +58,7 @@ from certctl.web.api.dispatch import ApiDispatch
 from certctl.web.health import Health
 from certctl.web.metrics import Metrics
 from certctl.web.origin import Origin
+from certctl.web.pki.site import PkiSite, Publication
 from certctl.web.site import root
 
 
@@ -74,6 +75,7 @@ class Parts:
     health: Health
     origin: Origin
     resource: KleinResource
+    pki: PkiSite
     shortcut: Callable[[Request], Deferred[bytes] | None] | None
 
 
@@ -87,6 +89,7 @@ def assemble(
     local_key: str = "",
     *,
     seal: Seal,
+    signers: Mapping[str, StatusSigner] | None = None,
 ) -> Parts:
     """Join a server from its parts.
 
@@ -125,6 +128,7 @@ def assemble(
         default_profile_id=settings.acme_server_default_profile_id,
     )
     served = dispatch if settings.acme_server_enabled else None
+    pki = _pki(ground, signers or {})
     return Parts(
         trail=trail,
         background=background,
@@ -135,7 +139,8 @@ def assemble(
         health=health,
         origin=origin,
         resource=root(served, health, metrics, _api(ground, origin, local_key)),
-        shortcut=None if served is None else served.shortcut,
+        pki=pki,
+        shortcut=pki.before(None if served is None else served.shortcut),
     )
 
 
@@ -179,6 +184,23 @@ def _api(ground: _Ground, origin: Origin, local_key: str) -> ApiDispatch | None:
         withdrawal=Withdrawal(ground.database, ground.trail),
     )
     return ApiDispatch(administration, origin, ground.background, settings.api_requests_per_minute)
+
+
+def _pki(ground: _Ground, signers: Mapping[str, StatusSigner]) -> PkiSite:
+    settings = ground.settings
+    lifetimes = {"crl_lifetime": settings.pki_crl_lifetime, "ocsp_lifetime": settings.pki_ocsp_lifetime}
+    publications = {
+        id: Publication.of(id, each, status_urls(settings, id), ground.database, ground.reactor, **lifetimes)
+        for id, each in signers.items()
+    }
+    return PkiSite(publications, ground.background, ground.reactor)
+
+
+def status_urls(settings: Settings, issuer_id: str) -> StatusUrls | None:
+    """What an issuer's certificates say of where they are spoken of; None if nobody knows where that is reached."""
+    if settings.pki_url is None:
+        return None
+    return StatusUrls(f"{settings.pki_url.rstrip('/')}/pki/{issuer_id}", settings.pki_crl_shards)
 
 
 def _fixed_keys(settings: Settings, local_key: str) -> Iterator[FixedKey]:

@@ -19,6 +19,7 @@ from certctl import settings_sources as sources
 from certctl.acme.objects import AuthMode
 from certctl.settings_declaration import Section, Setting, shown
 from certctl.settings_parsing import comma_list, duration, integer, one_of, optional
+from certctl.settings_pki import PkiSettings
 from certctl.settings_sources import PREFIX, SETTINGS_FILE, SettingsError
 from certctl.settings_values import (
     CONCURRENCY,
@@ -46,7 +47,7 @@ LOG = Section("Log")
 
 
 @attrs.frozen(kw_only=True)
-class Settings:
+class Settings(PkiSettings):
     """The settings of one server, read and checked. Made by ``load``; tests may construct it."""
 
     server_host: str = SERVER.setting(
@@ -332,5 +333,9 @@ def field_name(variable: str) -> str:
 @cache
 def declared() -> Mapping[str, Setting]:
     """Return all settings by the names of their variables, in the order of their declaration."""
-    fields = attrs.fields(Settings)
+    fields: tuple[attrs.Attribute[Any], ...] = attrs.fields(Settings)
+    own = Settings.__annotations__
+    fields = tuple(
+        sorted(fields, key=lambda each: each.name not in own)
+    )  # the parts of other modules come last
     return {variable_name(each.name): each.metadata[Setting] for each in fields if Setting in each.metadata}

@@ -156,6 +156,13 @@ def _boolean(text: str) -> bool:
     raise ValueError("neither true nor false")
 
 
+def _power_of_two(text: str) -> int:
+    number = integer(1, 64).parse(text)
+    if number & (number - 1):
+        raise ValueError("not a power of two")
+    return number
+
+
 def _listening_address(text: str) -> str:
     return "127.0.0.1" if text.lower() == "localhost" else str(ipaddress.ip_address(text))
 
@@ -233,6 +240,9 @@ BOOLEAN = Kind(
     name="boolean", allowed="true, false, 1, 0, yes or no", parse=_boolean, render=lambda on: str(on).lower()
 )
 PORT = integer(1, 65535)
+POWER_OF_TWO = Kind(
+    name="power of two, 1 to 64", allowed="1, 2, 4, 8, 16, 32 or 64", parse=_power_of_two, render=str
+)
 PATH = Kind(name="path", allowed="a path", parse=Path, render=str)
 LISTENING_ADDRESS = Kind(
     name="IP address",

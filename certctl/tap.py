@@ -22,19 +22,21 @@ from twisted.python.failure import Failure
 from twisted.python.usage import Options as UsageOptions
 
 from certctl import __version__, log, start
-from certctl.assembly import Parts, assemble
+from certctl.assembly import Parts, assemble, status_urls
 from certctl.authority.audit_chain import Chain
 from certctl.authority.challenges import SILENCE
 from certctl.authority.witness import Witness
 from certctl.issuance.issuer import IssuerError
 from certctl.issuance.local import LocalCA
 from certctl.issuance.serving import ServingCertificate
+from certctl.issuance.status import LocalStatusSigner
 from certctl.sealing import Seal, SealError
 from certctl.settings import LogFormat, Settings, SettingsError
 from certctl.storage import profiles
 from certctl.storage.database import Database, Unavailable
 from certctl.storage.migrations import SchemaTooNew
 from certctl.storage.sqlite import DatabaseInUse, SqliteDatabase
+from certctl.web.pki.site import Nothing
 from certctl.web.site import BoundedSite
 from certctl.web.tls import ServerContext, TlsError
 
@@ -71,6 +73,7 @@ class Daemon(Service):
     _parts: Parts
     _chain: Chain
     _site: BoundedSite
+    _plain_site: BoundedSite
 
     def __init__(self, settings: Settings) -> None:
         from twisted.internet import reactor
@@ -83,6 +86,8 @@ class Daemon(Service):
         self._chaining = LoopingCall(lambda: self._parts.background.run(self._chain.beat()))
         self._socket: socket.socket | None = None
         self._port: IListeningPort | None = None
+        self._plain_socket: socket.socket | None = None
+        self._plain_port: IListeningPort | None = None
         self._is_open = False
 
     def setServiceParent(self, parent: Any) -> None:
@@ -104,6 +109,15 @@ class Daemon(Service):
             raise SystemExit(
                 f"certctl: cannot listen on {where} ({error.strerror}): set CERTCTL_SERVER_PORT"
             ) from None
+        if settings.pki_http_port is None:
+            return
+        host, port = settings.pki_http_host, settings.pki_http_port
+        try:
+            self._plain_socket = start.listening_socket(host, port, BACKLOG)
+        except OSError as error:
+            raise SystemExit(
+                f"certctl: cannot listen on {host}:{port} ({error.strerror}): set CERTCTL_PKI_HTTP_PORT"
+            ) from None
 
     def startService(self) -> None:
         """Open everything, and answer requests as soon as that is done."""
@@ -120,13 +134,21 @@ class Daemon(Service):
         local_key = start.private_directory(settings.state_dir)
         seal = Seal.kept_in(settings.state_dir)
         witness = Witness.open(settings.state_dir)
-        self._ca = self._open_ca()
+        ca = self._open_ca()
+        self._ca = ca.publishing(status_urls(settings, ca.id))
         self._renew()
         self._database = await self._open_database()
         issuers = {self._ca.id: self._ca}
         answers_to = self._tls.answers_to
         self._parts = assemble(
-            settings, self._database, issuers, self._reactor, answers_to, local_key=local_key, seal=seal
+            settings,
+            self._database,
+            issuers,
+            self._reactor,
+            answers_to,
+            local_key=local_key,
+            seal=seal,
+            signers={self._ca.id: LocalStatusSigner(self._ca, settings.state_dir)},
         )
         self._chain = Chain(
             self._database,
@@ -137,6 +159,7 @@ class Daemon(Service):
         )
         self._parts.metrics.watch_certificate(lambda: self._tls.validity)
         self._site = BoundedSite(self._parts.resource, self._reactor, self._parts.shortcut)
+        self._plain_site = BoundedSite(Nothing(), self._reactor, self._parts.pki.shortcut)
         self._is_open = True
         mode, accepted = settings.acme_server_default_auth_mode, settings.ca_accept
         await start.refuse_strangers(self._database, self._ca, seal, settings)
@@ -186,6 +209,11 @@ class Daemon(Service):
         factory.noisy = False
         self._port = self._reactor.adoptStreamPort(self._socket.fileno(), self._socket.family, factory)
         self._socket.close()
+        if self._plain_socket is not None:
+            taken = self._plain_socket
+            self._plain_port = self._reactor.adoptStreamPort(taken.fileno(), taken.family, self._plain_site)
+            taken.close()
+        self._parts.background.start(self._parts.pki.warm())
         _ = self._sweeping.start(self._settings.acme_server_gc_interval.total_seconds())
         _ = self._caring.start(TLS_CARE, now=False)
         _ = self._chaining.start(self._settings.audit_chain_interval.total_seconds())
@@ -228,10 +256,12 @@ class Daemon(Service):
         for loop in (self._sweeping, self._caring, self._chaining):
             if loop.running:
                 loop.stop()
-        if self._port is not None:
-            await maybeDeferred(self._port.stopListening)
+        for port in (self._port, self._plain_port):
+            if port is not None:
+                await maybeDeferred(port.stopListening)
         await self._parts.background.drained(self._reactor, DRAIN)
         await self._site.close()
+        await self._plain_site.close()
         await self._chain.finish()
         await self._database.close()
         if self._port is not None:

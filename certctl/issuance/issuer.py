@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -9,6 +10,8 @@ import attrs
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
 from certctl.acme.identifiers import Identifier
+from certctl.issuance import ocsp
+from certctl.issuance.crl import RevocationList
 
 INTERNAL_ISSUER_ID = "iss-internal-ca"  # exists after the first start
 
@@ -36,6 +39,7 @@ class Template:
     not_after: datetime  # inclusive (RFC 5280 section 4.1.2.5)
     extended_key_usages: tuple[str, ...] = ("serverAuth",)  # names as in RFC 5280, or dotted OIDs
     must_staple: bool = False  # RFC 7633
+    revocable: bool = True  # whether it says where its revocation would be seen, if the issuer knows that
 
 
 @attrs.frozen
@@ -76,3 +80,51 @@ class Issuer(Protocol):
 
     async def sign(self, template: Template) -> Issued:
         """Return the certificate for a template; raise TemplateError or IssuerUnavailable."""
+
+
+@attrs.frozen
+class StatusUrls:
+    """Where relying parties find what they need to know of an issuer's certificates; written into each of them."""
+
+    base: str  # http://pki.corp.example/pki/iss-internal-ca
+    shards: int = 1  # how many lists the revocations are split into
+
+    @property
+    def ocsp(self) -> str:
+        """The OCSP responder (RFC 5280 section 4.2.2.1)."""
+        return f"{self.base}/ocsp"
+
+    @property
+    def certificate(self) -> str:
+        """The issuer's certificate (RFC 5280 section 4.2.2.1)."""
+        return f"{self.base}/ca"
+
+    def crl(self, serial: int) -> str:
+        """The CRL of a certificate (RFC 5280 section 4.2.1.13)."""
+        return self.list(self.shards, serial % self.shards)
+
+    def list(self, shards: int, index: int) -> str:
+        """The list of the serials that leave this remainder on division by the number of lists."""
+        return f"{self.base}/crl" if shards == 1 else f"{self.base}/crl/{shards}/{index}"
+
+
+class StatusSigner(Protocol):
+    """Signs what relying parties are told of an issuer's certificates: CRLs, and OCSP answers.
+
+    Both coroutines raise IssuerUnavailable if that cannot be now; the caller may ask again. A local key answers at
+    once.
+    """
+
+    @property
+    def certificate(self) -> bytes:
+        """The DER of the issuing certificate."""
+
+    @property
+    def hashes(self) -> ocsp.Hashes:
+        """How OCSP requests name the issuer."""
+
+    async def sign_crl(self, crl: RevocationList) -> bytes:
+        """Return the DER of a CRL of the issuer's own."""
+
+    async def sign_ocsp(self, statuses: Sequence[ocsp.Status], now: datetime, nonce: bytes | None) -> bytes:
+        """Return the DER of an OCSP response."""

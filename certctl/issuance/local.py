@@ -14,9 +14,10 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from certctl.issuance import files, hierarchy, profile
+from certctl.issuance import files, hierarchy, profile, signatures
+from certctl.issuance.crl import RevocationList, to_be_signed
 from certctl.issuance.files import SigningKey
-from certctl.issuance.issuer import INTERNAL_ISSUER_ID, Issued, IssuerError, Template
+from certctl.issuance.issuer import INTERNAL_ISSUER_ID, Issued, IssuerError, StatusUrls, Template
 
 
 @attrs.frozen(kw_only=True)
@@ -101,6 +102,28 @@ class LocalCA:
             issuing=issuing,
             key=key,
             hash=hierarchy.signature_hash(key),
+        )
+
+    def publishing(self, urls: StatusUrls | None) -> Self:
+        """Return this CA as one that writes into its certificates where their revocation is seen."""
+        return attrs.evolve(self, issuing=attrs.evolve(self._issuing, urls=urls))
+
+    def sign_crl(self, crl: RevocationList) -> bytes:
+        """Return the DER of a CRL."""
+        facts = self._issuing
+        octets = to_be_signed(
+            crl, facts.subject, facts.authority_key_identifier, signatures.algorithm(self._key)
+        )
+        return signatures.signed(self._key, octets)
+
+    def certify(self, certificate: x509.CertificateBuilder) -> x509.Certificate:
+        """Return a certificate for a part of the server itself, such as its OCSP responder."""
+        facts = self._issuing
+        return (
+            certificate.serial_number(x509.random_serial_number())
+            .issuer_name(facts.subject)
+            .add_extension(facts.authority_key_identifier, critical=False)
+            .sign(self._key, self._hash)
         )
 
     async def sign(self, template: Template) -> Issued:

@@ -14,11 +14,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
 from certctl.acme.identifiers import Identifier, IdentifierType
 from certctl.acme.profile_policy import EXTENDED_KEY_USAGES, usage
-from certctl.issuance.issuer import Template, TemplateError
+from certctl.issuance.issuer import StatusUrls, Template, TemplateError
 
 BACKDATE = timedelta(minutes=1)  # for clients whose clock is a little behind
 MAX_COMMON_NAME = 64  # characters; ub-common-name of RFC 5280 appendix A.1
@@ -41,6 +41,7 @@ class IssuingCertificate:
     subject: x509.Name
     authority_key_identifier: x509.AuthorityKeyIdentifier
     expires_at: datetime  # of the issuer or of one above it, whichever ends first
+    urls: StatusUrls | None = None
 
     @classmethod
     def of(cls, certificate: x509.Certificate, *above: x509.Certificate) -> Self:
@@ -67,6 +68,9 @@ def build(template: Template, issuer: IssuingCertificate, serial: int) -> x509.C
     )
     for extension, critical in _extensions(template, issuer, anonymous=subject is _NO_NAME):
         builder = builder.add_extension(extension, critical)
+    if issuer.urls is not None and template.revocable:
+        for extension in _status_extensions(issuer.urls, serial):
+            builder = builder.add_extension(extension, critical=False)
     return builder
 
 
@@ -84,6 +88,7 @@ def lint(template: Template, issuer: IssuingCertificate, certificate: x509.Certi
     if extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
         _refuse("the certificate is a CA's")
     _lint_uses(template, extensions)
+    _lint_urls(issuer.urls if template.revocable else None, certificate)
     if [each.value for each in certificate.subject] not in ([], [template.common_name]):
         _refuse("the certificate's subject is neither empty nor the common name of the template")
     if certificate.public_key() != template.public_key:
@@ -105,6 +110,19 @@ def _lint_uses(template: Template, extensions: x509.Extensions) -> None:
         _refuse("the certificate may sign certificates or revocation lists")
     if (x509.TLSFeature in found) != template.must_staple:
         _refuse("the certificate's TLS feature is not that of the template")
+
+
+def _lint_urls(urls: StatusUrls | None, certificate: x509.Certificate) -> None:
+    """Check where the certificate sends those who want to know more of it: to us, or nowhere."""
+    found = []
+    for each in certificate.extensions:
+        if isinstance(each.value, x509.CRLDistributionPoints):
+            found += [name.value for point in each.value for name in point.full_name or ()]
+        elif isinstance(each.value, x509.AuthorityInformationAccess):
+            found += [access.access_location.value for access in each.value]
+    wanted = [] if urls is None else [urls.crl(certificate.serial_number), urls.ocsp, urls.certificate]
+    if found != wanted:
+        _refuse("the certificate's URLs are not those of its issuer")
 
 
 def validity(
@@ -155,7 +173,7 @@ def subject_key_identifier(public_key: CertificatePublicKeyTypes) -> x509.Subjec
 
     What RFC 5280 names first is the same with SHA-1, which some hosts no longer compute.
     """
-    return x509.SubjectKeyIdentifier(hashlib.sha256(_bits(public_key)).digest()[:20])
+    return x509.SubjectKeyIdentifier(hashlib.sha256(key_bits(public_key)).digest()[:20])
 
 
 def authority_key_identifier(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
@@ -201,10 +219,22 @@ def _extensions(
     yield _NOT_A_CA, True
     if template.extended_key_usages:
         yield _usages(template.extended_key_usages), False
-    # The URLs of CRL, OCSP and the issuer's certificate (sections 4.2.1.13 and 4.2.2.1) belong here once the
-    # server serves them: facts of the IssuingCertificate, not of the template.
     if template.must_staple:
         yield _MUST_STAPLE, False  # RFC 7633 section 4: not critical
+
+
+def _status_extensions(urls: StatusUrls, serial: int) -> Iterator[x509.ExtensionType]:
+    """Where the CRL, the OCSP responder and the issuer are (RFC 5280 sections 4.2.1.13 and 4.2.2.1)."""
+    crl = x509.DistributionPoint([_url(urls.crl(serial))], None, None, None)
+    yield x509.CRLDistributionPoints([crl])
+    responder = x509.AccessDescription(AuthorityInformationAccessOID.OCSP, _url(urls.ocsp))
+    issuer = x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, _url(urls.certificate))
+    yield x509.AuthorityInformationAccess([responder, issuer])
+
+
+@lru_cache(maxsize=256)
+def _url(url: str) -> x509.UniformResourceIdentifier:
+    return x509.UniformResourceIdentifier(url)
 
 
 def _key_usage(public_key: CertificatePublicKeyTypes) -> x509.KeyUsage:
@@ -254,8 +284,8 @@ def _usage(name: str) -> x509.ObjectIdentifier:
         _refuse(f"{name} is not an extended key usage")
 
 
-def _bits(public_key: CertificatePublicKeyTypes) -> bytes:
-    """The value of the BIT STRING subjectPublicKey, without tag, length and number of unused bits."""
+def key_bits(public_key: CertificatePublicKeyTypes) -> bytes:
+    """Return the value of the BIT STRING subjectPublicKey, without tag, length and number of unused bits."""
     if isinstance(public_key, ec.EllipticCurvePublicKey):
         return public_key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
     if isinstance(public_key, rsa.RSAPublicKey):

@@ -72,6 +72,7 @@ class ServingCertificate:
                 public_key=key.public_key(),
                 not_before=starts,
                 not_after=ends,
+                revocable=False,  # the database does not know it, so no OCSP answer would
             )
         )
         chain = b"".join(
