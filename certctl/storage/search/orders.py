@@ -10,7 +10,7 @@ from certctl.acme import ids
 from certctl.acme.identifiers import Identifier
 from certctl.acme.objects import Order, Status
 from certctl.storage.database import Query, Row, every
-from certctl.storage.orders import unpack
+from certctl.storage.orders import OPEN, unpack
 from certctl.storage.search.where import Where
 
 _COLUMNS = (
@@ -21,6 +21,13 @@ _NAMED = (
     "id IN (SELECT l.order_id FROM acme_authorizations a JOIN acme_order_authorizations l"
     " ON l.authorization_id = a.id WHERE a.identifier_type = ? AND a.identifier_value = ? AND a.wildcard = ?)"
 )
+
+
+def _of_status(status: str) -> tuple[str, ...]:
+    """The condition in the words of the partial index that has such orders, if there is one."""
+    if status == "invalid":
+        return ("status = 'invalid'",)
+    return ("status = ?", status) if status == "valid" else (f"{OPEN} AND status = ?", status)
 
 
 @attrs.frozen(kw_only=True)
@@ -36,7 +43,9 @@ class OrderFilter:
 
     def where(self) -> Where:
         """The conditions. The time is that of the ids."""
-        where = Where().equal(profile_id=self.profile_id, account_id=self.account_id, status=self.status)
+        where = Where().equal(profile_id=self.profile_id, account_id=self.account_id)
+        if self.status is not None:
+            where.also(*_of_status(self.status))
         if self.identifier is not None:
             base = self.identifier.base
             where.also(_NAMED, base.type.value, base.value, self.identifier.wildcard)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
+
+from twisted.logger import capturedLogs
 
 from certctl.authority.operators import Role
 from certctl.web.api.call import Nothing
@@ -86,8 +89,6 @@ class EveryOperationTests(ApiCase):
 
     def test_hostile_texts(self) -> None:
         """No text in a query, a path or a body is more than text."""
-        from urllib.parse import quote
-
         for operation in OPERATIONS:
             for text in HOSTILE:
                 members = getattr(operation.query, "__struct_fields__", ())
@@ -112,7 +113,14 @@ class EveryOperationTests(ApiCase):
 
 class SecretTests(ApiCase):
     def test_nowhere(self) -> None:
-        """After keys were made no answer, no metric and no row of the trail has their secrets."""
+        """After keys were made no answer, no metric, no line of the log and no row of the trail has their secrets."""
+        with capturedLogs() as logged:
+            secrets, seen = self._make_and_look()
+        for secret in (*secrets, "boss-key", "worker-key"):
+            self.assertEqual([each[:200] for each in (*seen, str(logged)) if secret in each], [], "a secret")
+
+    def _make_and_look(self) -> tuple[list[str], list[str]]:
+        """Make keys; return their secrets, and all that can be seen afterwards."""
         api_key = self.ok("POST", "keys", {"name": "ci", "role": "admin"}, status=201)["key"]
         asked = {"profile_id": DEFAULT, "name": "team"}
         mac_key = self.ok("POST", "eab-keys", asked, status=201)["mac_key"]
@@ -128,5 +136,4 @@ class SecretTests(ApiCase):
                 for each in listed.json["data"]:
                     seen.append(self.call("GET", path(operation, str(each["id"]))).body.decode("latin-1"))
         self.assertGreater(len(seen), 25)
-        for secret in (api_key, mac_key, "boss-key", "worker-key"):
-            self.assertEqual([each[:200] for each in seen if secret in each], [], "a secret")
+        return [api_key, mac_key], seen
