@@ -41,6 +41,8 @@ def look_at_host(settings: Settings) -> Iterator[Finding]:
         yield warn("settings", warning, "remove it, or give it another name")
     if not settings.warnings:
         yield ok("settings", "all can be read")
+    if not settings.acme_server_enabled:
+        yield warn("ACME", "it is off: its URLs are 404", "set CERTCTL_ACME_SERVER_ENABLED=true")
     yield from each_of("state directory", lambda: _state(settings))
     yield from each_of("CA", lambda: _authority(settings))
     yield from each_of("database", lambda: _database(settings))

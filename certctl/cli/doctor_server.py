@@ -35,7 +35,7 @@ async def look_at_server(api: Api, settings: Settings | None) -> AsyncIterator[F
     yield _readiness(ready)
     if clock := _clock(ready, api.access):
         yield clock
-    async for finding in _profiles(api):
+    async for finding in _profiles(api, settings):
         yield finding
 
 
@@ -114,7 +114,7 @@ def _clock(answer: Answer, access: Access) -> Finding | None:
     return ok("clock", "the server's agrees with this machine's")
 
 
-async def _profiles(api: Api) -> AsyncIterator[Finding]:
+async def _profiles(api: Api, settings: Settings | None) -> AsyncIterator[Finding]:
     """What the API says of profiles that let too much pass."""
     try:
         found = await api.all("profiles")
@@ -123,6 +123,13 @@ async def _profiles(api: Api) -> AsyncIterator[Finding]:
         yield fail("API", words, remedy or "give the doctor a key that may read")
         return
     yield ok("API", f"the key is known; {len(found)} profiles")
+    default = settings.acme_server_default_profile_id if settings else None
+    if default and not any(each["id"] == default and each["enabled"] for each in found):
+        yield warn(
+            "profile",
+            f"{default}, for which the URLs under /acme/ stand, is not there or not enabled",
+            "set CERTCTL_ACME_SERVER_DEFAULT_PROFILE_ID to one of certctl profile list",
+        )
     for each in found:
         if each.get("archived_at") or not each["enabled"]:
             continue
