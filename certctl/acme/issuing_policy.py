@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -57,18 +56,20 @@ def must_staple(policy: Policy, request: CertificateRequest) -> bool:
 
 
 def judge_certificate(
-    profile: Profile, policy: Policy, names: NameRules, ordered: Collection[Identifier], proposed: Proposed
+    profile: Profile, policy: Policy, names: NameRules, ordered: tuple[Identifier, ...], proposed: Proposed
 ) -> None:
     """Raise Problem unless a certificate that is to be signed is one that its profile gives.
 
     It trusts nothing that was judged before, and shares no code with what made the certificate: rejectedIdentifier and
     badCSR are what a change of the profile since then leads to, serverInternal is a mistake of this server.
     """
-    verdicts = {each: names.judge(each) for each in proposed.names}
-    if refused := [(each, verdict) for each, verdict in verdicts.items() if not verdict.allowed]:
-        raise refusing_identifiers(
-            [Subproblem(ProblemType.REJECTED_IDENTIFIER, verdict.rule, each) for each, verdict in refused]
-        )
+    refused = [
+        Subproblem(ProblemType.REJECTED_IDENTIFIER, verdict.rule, each)
+        for each in proposed.names
+        if not (verdict := names.judge(each)).allowed
+    ]
+    if refused:
+        raise refusing_identifiers(refused)
     _judge_key(profile, policy, proposed.public_key)
     for breach in _breaches(profile, policy, ordered, proposed):
         detail = f"a certificate was about to be signed that profile {profile.id} does not give: {breach}"
@@ -76,11 +77,11 @@ def judge_certificate(
 
 
 def _breaches(
-    profile: Profile, policy: Policy, ordered: Collection[Identifier], proposed: Proposed
+    profile: Profile, policy: Policy, ordered: tuple[Identifier, ...], proposed: Proposed
 ) -> list[str]:
     """What no client can bring about."""
     found = []
-    if len(proposed.names) != len(ordered) or set(proposed.names) != set(ordered):
+    if proposed.names != ordered:
         found.append("its names are not those of the order")
     if (proposed.not_after - proposed.not_before + SECOND).total_seconds() > profile.max_ttl_seconds:
         found.append(f"max_ttl_seconds is {profile.max_ttl_seconds}")

@@ -107,16 +107,15 @@ class NamePolicy:
 
     def judge(self, identifier: Identifier, owner: str) -> Verdict:
         """Judge an identifier; ``owner`` is whose policy this is, in words."""
-        whose = f"name policy of {owner}"
         if identifier.wildcard and not self.wildcards:
-            return Verdict(False, f"{whose} allows no wildcards")
-        if denied := self.deny.touching(identifier):
-            return Verdict(False, f"{whose} denies {denied}")
+            return Verdict(False, f"name policy of {owner} allows no wildcards")
+        if self.deny.texts and (denied := self.deny.touching(identifier)):
+            return Verdict(False, f"name policy of {owner} denies {denied}")
         if self.is_open:
             return Verdict(True, NOT_DENIED if self.deny.texts else NO_POLICY)
         if rule := self.allow.matching(identifier):
             return Verdict(True, rule)
-        return Verdict(False, f"{whose} allows {self.allow}")
+        return Verdict(False, f"name policy of {owner} allows {self.allow}")
 
 
 def _some(names: Members, name: str) -> list[str]:

@@ -92,7 +92,7 @@ class Orders:
         policy.judge_start(now, not_before)
         issuer = issuer_of(profile, self._issuers)
         granted_validity(terms, issuer, now, not_before, not_after)
-        replaces = await self._renewals.replaced(profile, account, tuple(rules), payload)
+        replaces = await self._renewals.replaced(account, tuple(rules), payload)
         held = await self._authorizations.held(profile, account, tuple(rules), now)
         new = {
             each: self._authorizations.make(profile, account, each, now) for each in rules if each not in held

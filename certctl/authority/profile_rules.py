@@ -69,23 +69,25 @@ class ProfileRules:
 
     def terms(self, profile: Profile, account: Account) -> Terms:
         """What an account gets under a profile; raises Problem serverInternal for a policy that cannot be read."""
-        policy, whose = self.policy(profile), f"account {account.id}"
-        try:
-            own = AccountPolicy.of(account.policy)
-        except PolicyError as error:
-            raise _unreadable(whose, error) from None
+        policy, own = self.policy(profile), self._own(account)
+        policies = [(f"profile {profile.id}", policy.names)]
+        if account.policy != {}:
+            policies.append((f"account {account.id}", own.names))
         lacking = self.require_name_policy and lacks_name_policy(profile)
         return Terms(
             profile=profile,
             policy=policy,
             account=own,
-            names=NameRules(
-                ((f"profile {profile.id}", policy.names), (whose, own.names)),
-                f"profile {profile.id} {_NO_POLICY}" if lacking else None,
-            ),
+            names=NameRules(tuple(policies), f"profile {profile.id} {_NO_POLICY}" if lacking else None),
             # A profile's number can be smaller than the server's, which bounds what a request costs, and not larger.
             max_identifiers=min(policy.max_identifiers or self.max_identifiers, self.max_identifiers),
         )
+
+    def _own(self, account: Account) -> AccountPolicy:
+        try:
+            return AccountPolicy.of(account.policy)
+        except PolicyError as error:
+            raise _unreadable(f"account {account.id}", error) from None
 
     def policy(self, profile: Profile) -> Policy:
         """A profile's policy; raises Problem serverInternal."""
@@ -96,11 +98,13 @@ class ProfileRules:
 
     def judge_choice(self, account: Account, chosen: Profile) -> None:
         """Raise Problem invalidProfile unless an account of another profile may order under this one."""
-        bound = account.eab_key_id is not None
-        if not bound and self.accounts.under(chosen.policy).binding is Binding.REQUIRED:
-            detail = (
-                f"profile {chosen.id} is for accounts with an external account binding, and this one has none"
-            )
+        asked, lacks = self.accounts.under(chosen.policy), ""
+        if asked.binding is Binding.REQUIRED and account.eab_key_id is None:
+            lacks = "have an external account binding"
+        elif asked.terms_url and not account.terms_agreed:
+            lacks = f"agreed to terms of service, {asked.terms_url}"
+        if lacks:
+            detail = f"profile {chosen.id} is for accounts that {lacks}, and this one has not"
             raise Problem(ProblemType.INVALID_PROFILE, detail)
 
 

@@ -14,6 +14,7 @@ from certctl.acme.identifiers import Identifier
 from certctl.acme.objects import Account, Certificate, Profile
 from certctl.acme.problems import Problem, ProblemType, malformed
 from certctl.acme.renewal import CertID, Window, key_identifier_of, suggested
+from certctl.authority.profile_rules import advertised
 from certctl.issuance.issuer import Issuer
 from certctl.storage import certificates, orders
 from certctl.storage.database import Database
@@ -44,8 +45,8 @@ class Renewals:
         """The renewal information of a certificate that this profile issued; raises Problem for any other."""
         if not self.enabled:
             raise Problem(ProblemType.MALFORMED, "this server gives no renewal information", status=404)
-        certificate = await self._find(profile, _parsed(text))
-        if certificate is None:
+        certificate = await self._find(_parsed(text))
+        if certificate is None or certificate.profile_id not in (profile.id, *advertised(profile)):
             raise _unknown()
         window = suggested(certificate.not_before, certificate.not_after, certificate.revoked_at)
         wait = self._poll_interval * (1 - JITTER * random.random())
@@ -53,7 +54,6 @@ class Renewals:
 
     async def replaced(
         self,
-        profile: Profile,
         account: Account,
         identifiers: Sequence[Identifier],
         payload: Mapping[str, Any],
@@ -71,7 +71,9 @@ class Renewals:
         cert_id = _parsed(text)
         if cert_id.key_identifier not in self._ours:
             return None
-        certificate = await self._find(profile, cert_id)
+        certificate = await self._find(
+            cert_id
+        )  # of any profile that the account could choose (draft-ietf-acme-profiles)
         if certificate is None or certificate.account_id != account.id:
             raise _unknown()
         if not set(identifiers) & set(certificate.names):
@@ -84,10 +86,10 @@ class Renewals:
             detail = "another order replaces that certificate already; order without replaces"
             raise Problem(ProblemType.ALREADY_REPLACED, detail)
 
-    async def _find(self, profile: Profile, cert_id: CertID) -> Certificate | None:
+    async def _find(self, cert_id: CertID) -> Certificate | None:
         for certificate in await self._database.read(certificates.by_serial(cert_id.serial)):
             signed_by = key_identifier_of(x509.load_der_x509_certificate(certificate.der))
-            if certificate.profile_id == profile.id and signed_by == cert_id.key_identifier:
+            if signed_by == cert_id.key_identifier:
                 return certificate
         return None
 

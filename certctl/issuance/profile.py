@@ -104,7 +104,7 @@ def _lint_uses(template: Template, extensions: x509.Extensions) -> None:
     """Check what the certificate may be used for: the template's purposes, never a CA's."""
     found = {type(each.value): each.value for each in extensions}
     usages = found.get(x509.ExtendedKeyUsage, ())
-    if [each.dotted_string for each in usages] != [usage(name) for name in template.extended_key_usages]:
+    if tuple(each.dotted_string for each in usages) != _dotted(template.extended_key_usages):
         _refuse("the certificate's extended key usages are not those of the template")
     if found[x509.KeyUsage].key_cert_sign or found[x509.KeyUsage].crl_sign:
         _refuse("the certificate may sign certificates or revocation lists")
@@ -123,6 +123,11 @@ def _lint_urls(urls: StatusUrls | None, certificate: x509.Certificate) -> None:
     wanted = [] if urls is None else [urls.crl(certificate.serial_number), urls.ocsp, urls.certificate]
     if found != wanted:
         _refuse("the certificate's URLs are not those of its issuer")
+
+
+@lru_cache(maxsize=256)
+def _dotted(usages: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(usage, usages))
 
 
 def validity(

@@ -6,7 +6,10 @@ import json
 from datetime import timedelta
 from typing import Any
 
+from cryptography import x509
+
 from certctl.acme.objects import AuthMode
+from certctl.acme.renewal import CertID
 from certctl.storage.database import Json
 from tests.acme_client import make_csr
 from tests.unit.web.acme.policy_cases import STAPLE, key
@@ -313,6 +316,11 @@ class ProfilesExtensionTests(PolicyCase):
         ((profile, starts, ends, der),) = row
         self.assertEqual((profile, (ends - starts).total_seconds()), ("prof-y", 3599))
         self.assertEqual(self.client.read(finalized.json["certificate"]).status, 200)
+        renewed = str(CertID.of(x509.load_der_x509_certificate(der)))
+        info = f"{self.client.url('renewal-info')}/{renewed}"
+        self.assertEqual(self.bench.get(info).status, 200)
+        again = self.client.order("a.y.example", profile="prof-y", replaces=renewed)
+        self.assertEqual(again.json["replaces"], renewed)
         self.assertEqual(self.client.revoke(der).status, 200)
 
     def test_refused(self) -> None:
@@ -330,6 +338,11 @@ class ProfilesExtensionTests(PolicyCase):
         self.change("certificate_profiles", "prof-y", policy={"eab": "required"})
         refused = self.client.try_order("a.y.example", profile="prof-y")
         self.refused(refused, "invalidProfile", "external account binding")
+        self.change("certificate_profiles", "prof-y", policy={"tos_url": "https://pki.example/terms"})
+        refused = self.client.try_order("a.y.example", profile="prof-y")
+        self.refused(refused, "invalidProfile", "https://pki.example/terms")
+        agreed = self.bench.account("prof-x", termsOfServiceAgreed=True)
+        self.assertEqual(agreed.try_order("a.y.example", profile="prof-y").status, 201)
 
     def test_gone_since_the_order(self) -> None:
         """Section 4: a profile that is not issued under any more is invalidProfile at finalize."""
