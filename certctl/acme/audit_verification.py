@@ -249,21 +249,19 @@ class _Events:
 
     def findings(self, lost: bool) -> Iterator[Finding]:
         """What is wrong with the events, by kind; ``lost`` as for ``end``."""
-        stray = "is in no batch that is left" if lost else "is in no batch, where no new one can be"
+        stray = "in no batch that is left" if lost else "in no batch, where no new one can be"
         moved = self._moved()
         for id, origin in moved.items():
-            yield Finding(
-                Kind.REORDERED,
-                f"reordered: in the place of event {id} stands what was event {origin}",
-                ((id, id),),
-            )
+            words = f"reordered: in the place of event {id} stands what was event {origin}"
+            yield Finding(Kind.REORDERED, words, ((id, id),))
         came_from = set(moved.values())
-        for kind, ids, words in (
-            (Kind.CHANGED, [id for id in self._changed if id not in moved], "is not what it was"),
-            (Kind.REMOVED, [id for id in self._removed if id not in came_from], "is missing"),
-            (Kind.INSERTED, [id for id in self._inserted if id not in moved], stray),
+        for kind, ids, one, more in (
+            (Kind.CHANGED, self._changed.keys() - moved, "is not what it was", "are not what they were"),
+            (Kind.REMOVED, self._removed.keys() - came_from, "is missing", "are missing"),
+            (Kind.INSERTED, self._inserted.keys() - moved, f"is {stray}", f"are {stray}"),
         ):
             for span in ranges_of(sorted(ids)):
+                words = one if span[0] == span[1] else more
                 yield Finding(kind, f"{kind.value}: {spell((span,))} {words}", (span,))
 
     def _moved(self) -> dict[int, int]:

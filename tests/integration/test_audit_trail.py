@@ -115,7 +115,7 @@ class TrailCase(ServerTestCase):
         self.sql("UPDATE audit_events SET actor = 'nobody' WHERE id = 7")
         self.says("changed: event 7 is not what it was")
         self.sql("DELETE FROM audit_events WHERE id IN (8, 9)")
-        self.says("removed: events 8 to 9 is missing")
+        self.says("removed: events 8 to 9 are missing")
         self.sql(f"DELETE FROM audit_events WHERE id IN (5, 10); {self.copy(5, 10)} {self.copy(10, 5)}")
         self.says(
             "in the place of event 5 stands what was event 10",

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from certctl.authority.trail import Action
 from certctl.settings import declared
 from tests.unit.test_house import BELOW
 
@@ -109,6 +110,16 @@ class PagesTests(SynchronousTestCase):
         self.assertTrue(exists("tests.unit.test_docs.PagesTests.test_tests"))
         self.assertFalse(exists("tests.unit.test_docs.PagesTests.test_absent"))
         self.assertFalse(exists("tests.unit.absent"))
+
+
+class AuditTests(SynchronousTestCase):
+    """docs/audit.md."""
+
+    def test_actions(self) -> None:
+        """The page lists the actions that there are, and no others."""
+        rows = re.findall(r"^\| (`[a-z]+_.+?) \|", text(ROOT / "docs/audit.md"), re.MULTILINE)
+        listed = [each for row in rows for each in re.findall(r"[a-z_]+", row)]
+        self.assertEqual(sorted(listed), sorted(each.value for each in Action))
 
 
 class ModulesTests(SynchronousTestCase):

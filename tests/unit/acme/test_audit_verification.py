@@ -246,7 +246,7 @@ class BatchTests(ChainCase):
         """A batch that is gone is named, and so are its events."""
         del self.batches[2]
         self.found(
-            (Kind.INSERTED, "events 21 to 30 is in no batch that is left"),
+            (Kind.INSERTED, "events 21 to 30 are in no batch that is left"),
             (Kind.BATCH, "removed: batch 3 is missing"),
         )
 
@@ -254,7 +254,7 @@ class BatchTests(ChainCase):
         """A batch that is none ends nothing."""
         self.batches[2] = Damage(3, "its ranges and its digests do not fit together")
         self.found(
-            (Kind.INSERTED, "events 21 to 30 is in no batch that is left"),
+            (Kind.INSERTED, "events 21 to 30 are in no batch that is left"),
             (Kind.BATCH, "batch 3 is damaged: its ranges"),
         )
 
