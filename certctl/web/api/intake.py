@@ -83,20 +83,20 @@ def _value(text: str, kind: type) -> Any:
 def _read(reading: Callable[[], Any], what: str) -> Any:
     try:
         found = reading()
-        _check_times(found)
+        _to_utc(found)
     except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError, OverflowError) as error:
         raise _invalid(f"{what}: {str(error)[:300]}") from None
     return found
 
 
-def _check_times(document: msgspec.Struct) -> None:
-    """Raise OverflowError for a time that is none in UTC: at either end of all time."""
+def _to_utc(document: msgspec.Struct) -> None:
+    """Put times into UTC, as not every database knows every offset; raise OverflowError at either end of all time."""
     for name in document.__struct_fields__:
         value = getattr(document, name)
         if isinstance(value, datetime):
-            value.astimezone(UTC)
+            setattr(document, name, value.astimezone(UTC))
         elif isinstance(value, msgspec.Struct):
-            _check_times(value)
+            _to_utc(value)
 
 
 def _invalid(words: str) -> ApiError:

@@ -43,6 +43,11 @@ class KeyTests(ApiCase):
         self.assertRefused(self.call("GET", "profiles", key=key), 401, "unauthorized")
         self.assertRefused(self.call("POST", "keys", asked), 400, "invalid_request", "expires_at")
 
+    def test_any_offset(self) -> None:
+        """A time of whatever offset is kept in UTC: PostgreSQL refuses offsets beyond 15:59."""
+        asked = {"name": "ci", "role": "admin", "expires_at": "2035-01-01T00:00:00+23:59"}
+        self.assertEqual(self.ok("POST", "keys", asked, status=201)["expires_at"], "2034-12-31T00:01:00Z")
+
     def test_name_of_the_settings(self) -> None:
         """The trail names one holder by one name."""
         self.assertRefused(self.call("POST", "keys", {"name": "boss", "role": "admin"}), 409, "conflict")
