@@ -48,9 +48,11 @@ def backup(file: Path | None) -> None:
             manifest = archive.write(
                 file, found, {"database": "postgresql" if settings.on_postgres else "sqlite"}
             )
-        except OSError as error:
+        except BaseException as error:
             file.unlink(missing_ok=True)
-            raise Failure(f"{file} cannot be written: {error.strerror}.") from None
+            if isinstance(error, OSError):
+                raise Failure(f"{file} cannot be written: {error.strerror}.") from None
+            raise
     notes = [*_notes(settings, file)]
     if current.output.as_json:
         current.output.json({"file": str(file), "manifest": manifest, "notes": notes})

@@ -106,7 +106,6 @@ for command in (trail.list_events, trail.follow_events):
 
 def main() -> None:
     """Run the command and exit."""
-    os.umask(0o077)
     try:
         cli(prog_name="certctl", complete_var=COMPLETE)
     except BrokenPipeError:  # the pipe's reader has seen enough

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import tarfile
 from pathlib import Path
 
 from twisted.trial.unittest import SkipTest
 
-from tests.integration.acme import Session
+from tests.integration import postgres
+from tests.integration.acme import Session, serial_of
+from tests.integration.clients import P256, Certbot
 from tests.integration.server import HOST, PROGRAMS, Ran, RunningServer, ServerTestCase, free_port, run
 from tests.integration.test_tls import pem, signed
 from tests.unit.web.tls_cases import private_pem
@@ -146,9 +150,9 @@ class BackupTests(CommandCase):
     def test_there_and_back(self) -> None:
         """Backed up while it runs, destroyed, restored: the client of before renews, under the root of before."""
         server = self.served()
-        client = Session(server)
-        client.register()
-        before = client.certificate("www.corp.example")
+        client = Certbot(server, self.path())
+        issued = client.issue(["www.corp.example"], P256)
+        before = issued.certificate.read_bytes()
         root = server.root.read_bytes()
         file = server.directory / "backup.tar.gz"
         self.on_host(server, "backup", file)
@@ -157,7 +161,6 @@ class BackupTests(CommandCase):
             self.assertNotIn("state/certctl-nonces/key", archive.getnames())
         self.assertIn("The server runs", self.on_host(server, "restore", file, "--force", status=6))
         server.stop()
-        client.close()
         self.assertIn("--force", self.on_host(server, "restore", file, status=6))
         shutil.rmtree(server.state)
         self.on_host(server, "restore", file)
@@ -168,12 +171,13 @@ class BackupTests(CommandCase):
         self.assertEqual(server.state.stat().st_mode & 0o777, 0o700)
         server.start()
         self.assertEqual(server.root.read_bytes(), root)
-        client.nonce = None
-        after = client.certificate("www.corp.example")
-        for number, chain in enumerate((before, after)):
+        after = client.renew(issued).certificate.read_bytes()
+        self.assertNotEqual(serial_of(before), serial_of(after))
+        for number, certificate in enumerate((before, after)):
             held = server.directory / f"{number}.pem"
-            held.write_bytes(chain)
-            run("openssl", "verify", "-CAfile", server.root, "-untrusted", held, held).must_succeed()
+            held.write_bytes(certificate)
+            chain_of = ("-CAfile", server.root, "-untrusted", issued.chain)
+            run("openssl", "verify", *chain_of, held).must_succeed()
         self.assertNotIn("\nfail ", self.on_host(server, "doctor"))
 
     def test_what_was_there(self) -> None:
@@ -191,3 +195,28 @@ class BackupTests(CommandCase):
         self.assertEqual(len([*server.state.glob("before-restore-*/mine")]), 1)
         self.assertEqual([*server.state.glob(".restore-*")], [])
         server.start()
+
+    def test_postgres(self) -> None:
+        """On PostgreSQL the commands that are printed do the other half; a backup is not for another engine."""
+        first = postgres.shared().database(f"backup_{os.getpid()}", postgres.TEMPLATE)
+        second = postgres.shared().database(f"restored_{os.getpid()}")
+        server = self.served(CERTCTL_DATABASE_URL=first)
+        Session(server).register()
+        file = server.directory / "backup.tar.gz"
+        self.by_hand(self.on_host(server, "backup", file))
+        server.stop()
+        shutil.rmtree(server.state)
+        self.assertIn(
+            "set it as it was", self.on_host(server, "restore", file, status=2, CERTCTL_DATABASE_URL="")
+        )
+        server.settings["CERTCTL_DATABASE_URL"] = second
+        self.by_hand(self.on_host(server, "restore", file))
+        server.start()
+        self.assertEqual(len(json.loads(self.on_host(server, "account", "list", "--json"))), 1)
+        self.assertNotIn("\nfail ", self.on_host(server, "doctor"))
+
+    def by_hand(self, said: str) -> None:
+        """Run the command that the command asks for."""
+        command = re.search(r"run this too: (pg_.*)", said)
+        assert command is not None, said
+        run("sh", "-c", command[1]).must_succeed()
