@@ -14,14 +14,16 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from certctl.acme.objects import AuthMode
+from certctl.acme.objects import AuthMode, Profile
 from certctl.authority.trail import Trail
 from certctl.sealing import Seal
-from certctl.start import StartError, fingerprint, seed, share_secret
+from certctl.start import StartError, fingerprint, profile_warnings, seed, share_secret
 from certctl.storage import issuers, profiles, sealing
 from certctl.storage.database import Query
 from certctl.storage.sqlite import MEMORY, SqliteDatabase
 from tests.unit.storage.contract import NOW
+
+KEY = ec.generate_private_key(ec.SECP256R1())
 
 
 class Recorded:
@@ -167,3 +169,29 @@ class SecretTests(SynchronousTestCase):
         own = self.other.fingerprint
         self.assertEqual(self.recorded(), [own, self.first.fingerprint, own])
         self.assertRaises(StartError, self.start, self.first, own)
+
+
+class WarningsTests(SynchronousTestCase):
+    def test_told(self) -> None:
+        """A start tells of the profiles in use that trust accounts with every name, or that cannot be read."""
+        database = SqliteDatabase(MEMORY)
+
+        def add(id: str, **members: Any) -> None:
+            made = Profile(id=id, name=id, issuer_id="iss-internal-ca", max_ttl_seconds=3600, **members)
+            work = database.write(profiles.insert(made, NOW))
+            self.successResultOf(Deferred.fromCoroutine(work))
+
+        work = seed(database, Trail(database, Clock()), Recorded(KEY), AuthMode.TRUST_AUTHENTICATED)  # type: ignore[arg-type]
+        self.successResultOf(Deferred.fromCoroutine(work))
+        add("prof-corp", policy={"names": {"allow": ["*.corp.example"]}})
+        add("prof-mistake", policy={"name": {}})
+        add("prof-off", enabled=False)
+        add("prof-old", archived_at=NOW)
+        told = self.successResultOf(Deferred.fromCoroutine(profile_warnings(database)))
+        self.assertEqual(
+            [each.partition(",")[0] for each in told],
+            [
+                "profile prof-default lets every account have every name: it trusts accounts and has no name policy",
+                "profile prof-mistake gives nothing to anybody",
+            ],
+        )
