@@ -74,11 +74,14 @@ class TrailCase(ServerTestCase):
             self.sql(f"CREATE TABLE kept_{table} AS SELECT * FROM {table}")
 
     def restore(self) -> None:
-        """Put back what was there."""
-        self.sql("DELETE FROM audit_checkpoints; DELETE FROM audit_batches; DELETE FROM audit_events")
-        self.sql(f"INSERT INTO audit_events {self.overriding} SELECT * FROM kept_audit_events")
-        for table in ("audit_batches", "audit_checkpoints"):
-            self.sql(f"INSERT INTO {table} SELECT * FROM kept_{table}")
+        """Put back what was there, in one transaction: the server would chain anew what it finds in no batch."""
+        events = f"INSERT INTO audit_events {self.overriding} SELECT * FROM kept_audit_events"
+        rest = (
+            f"INSERT INTO {table} SELECT * FROM kept_{table}"
+            for table in ("audit_batches", "audit_checkpoints")
+        )
+        gone = (f"DELETE FROM {table}" for table in ("audit_checkpoints", "audit_batches", "audit_events"))
+        self.sql("; ".join(("BEGIN", *gone, events, *rest, "COMMIT")))
 
     def copy(self, place: int, origin: int, actor: str = "actor") -> str:
         """The statement that puts the content of one event under the id of another."""
