@@ -102,7 +102,8 @@ class ReplacesTests(BenchCase):
         self.assertProblem(
             self.client.try_order("c.example", replaces=cert_id(self.issued)), "malformed", 400
         )
-        for text in ("no", 7, {}, "a.b.c"):
+        wrong: tuple[object, ...] = ("no", 7, {}, "a.b.c")
+        for text in wrong:
             self.assertProblem(self.client.try_order("a.example", replaces=text), "malformed", 400)
         key, _, _ = cert_id(self.issued).partition(".")
         self.assertProblem(self.client.try_order("a.example", replaces=f"{key}.AIdlQyE"), "malformed", 404)
