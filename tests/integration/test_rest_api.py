@@ -8,6 +8,7 @@ import re
 import sys
 
 from tests.integration.acme import Session
+from tests.integration.postgres import TEMPLATE, shared
 from tests.integration.server import CHECKOUT, PROGRAMS, Ran, ServerTestCase, run
 
 ADMIN = "admin-key-of-the-tests"
@@ -19,7 +20,7 @@ SETTINGS = {
 # schemathesis chooses its examples anew each time, unless this names a seed.
 SEED = os.environ.get("SCHEMATHESIS_SEED", "")
 EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "25")
-SECONDS = os.environ.get("SCHEMATHESIS_SECONDS", "45")
+SECONDS = os.environ.get("SCHEMATHESIS_SECONDS", "25")
 # What is schema-valid may still be refused: an issuer that is not there, a time that has passed, another If-Match. And
 # what is not may be refused for its size first.
 CONFIGURATION = """
@@ -43,7 +44,11 @@ class ApiCase(ServerTestCase):
     """A server with an API key."""
 
     def setUp(self) -> None:
-        self.server = self.serve(SETTINGS)
+        self.server = self.serve({**SETTINGS, **self.database()})
+
+    def database(self) -> dict[str, str]:
+        """The settings of the database: none, for the embedded one."""
+        return {}
 
     def curl(self, path: str, *arguments: str, key: str = ADMIN) -> Ran:
         """Ask the API by curl; what is returned is the body, and the status on a line of its own."""
@@ -70,6 +75,25 @@ class ApiCase(ServerTestCase):
         session.register()
         for number in range(5):
             session.certificate(f"h{number}.corp.example", f"www{number}.corp.example")
+
+    def _schemathesis(self, key: str, *arguments: str) -> None:
+        """Run it to its end, where it must have found nothing."""
+        directory = self.path()
+        (directory / "schemathesis.toml").write_text(CONFIGURATION)
+        ran = run(
+            *(PROGRAMS / "schemathesis", "run", f"{self.server.url}/api/openapi.json"),
+            *("--header", f"Authorization: Bearer {key}", "--tls-verify", str(self.server.trust)),
+            *("--max-examples", EXAMPLES, "--max-time", SECONDS, "--continue-on-failure"),
+            *(("--seed", SEED) if SEED else ()),
+            *arguments,
+            cwd=directory,
+            env={"PYTHONWARNINGS": "ignore", "COLUMNS": "120"},
+            within=400,
+        )
+        summary = ran.output[ran.output.rfind("= SUMMARY =") :]
+        if os.environ.get("SCHEMATHESIS_SHOW"):
+            print(summary, file=sys.stderr)
+        self.assertEqual(ran.status, 0, ran.output[-20000:])
 
 
 class CurlTests(ApiCase):
@@ -126,25 +150,6 @@ class DescribedTests(ApiCase):
         super().setUp()
         self._fill()
 
-    def _schemathesis(self, key: str, *arguments: str) -> None:
-        """Run it to its end, where it must have found nothing."""
-        directory = self.path()
-        (directory / "schemathesis.toml").write_text(CONFIGURATION)
-        ran = run(
-            *(PROGRAMS / "schemathesis", "run", f"{self.server.url}/api/openapi.json"),
-            *("--header", f"Authorization: Bearer {key}", "--tls-verify", str(self.server.trust)),
-            *("--max-examples", EXAMPLES, "--max-time", SECONDS, "--continue-on-failure"),
-            *(("--seed", SEED) if SEED else ()),
-            *arguments,
-            cwd=directory,
-            env={"PYTHONWARNINGS": "ignore", "COLUMNS": "120"},
-            within=400,
-        )
-        summary = ran.output[ran.output.rfind("= SUMMARY =") :]
-        if os.environ.get("SCHEMATHESIS_SHOW"):
-            print(summary, file=sys.stderr)
-        self.assertEqual(ran.status, 0, ran.output[-20000:])
-
     def test_admin(self) -> None:
         """Whatever an admin sends, the answer is one that the document tells."""
         self._schemathesis(ADMIN, "--checks", "all", "--exclude-checks", NOT_HERE)
@@ -159,3 +164,15 @@ class DescribedTests(ApiCase):
     def test_wrong_keys(self) -> None:
         """No operation answers who sends no key, or a wrong one."""
         self._schemathesis(ADMIN, "--checks", "ignored_auth", "--phases", "coverage")
+
+
+class DescribedOnPostgresTests(ApiCase):
+    """The same queries, on the engine that is strict about types."""
+
+    def database(self) -> dict[str, str]:
+        return {"CERTCTL_DATABASE_URL": shared().database("rest_api", TEMPLATE)}
+
+    def test_admin(self) -> None:
+        """Whatever an admin sends, the answer is one that the document tells."""
+        self._fill()
+        self._schemathesis(ADMIN, "--checks", "all", "--exclude-checks", NOT_HERE)

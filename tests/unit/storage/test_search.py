@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from certctl.acme.identifiers import dns_name
+from certctl.storage.database import Query
 from certctl.storage.migrations import migrations
+from certctl.storage.search import audit as search_audit
+from certctl.storage.search import authorizations as search_authorizations
+from certctl.storage.search import certificates as search_certificates
+from certctl.storage.search import orders as search_orders
+from certctl.storage.search.audit import AuditFilter
+from certctl.storage.search.authorizations import AuthorizationFilter
+from certctl.storage.search.certificates import FEW, CertificateFilter, NameRange
+from certctl.storage.search.orders import OrderFilter
 from certctl.storage.sqlite import connect, migrate
 from tests.unit.storage import contract_search
+from tests.unit.storage.contract import NOW
 from tests.unit.storage.test_sqlite import InMemory
 
 
@@ -33,3 +45,40 @@ class NamesOfBeforeTests(SynchronousTestCase):
             "SELECT reversed_name FROM managed_certificate_names ORDER BY 1"
         ).fetchall()
         self.assertEqual(found, [(b"1.2.0.291",), (b"elpmaxe.a",)])
+
+
+class PlanTests(SynchronousTestCase):
+    def test_no_list_reads_a_table(self) -> None:
+        """Every list that grows is a walk or a search in an index, whatever it is filtered by."""
+        name, some = dns_name("a.example"), {"profile_id": "x", "account_id": "x"}
+        times: dict[str, Any] = {"created_after": NOW, "created_before": NOW}
+        acts: list[dict[str, Any]] = [{}, {"actor": "x"}, {"action": "x"}]
+        filters: list[dict[str, Any]] = [{}, some, {"serial": "1"}, {"status": "valid"}]
+        listed: list[Query[Any]] = [
+            *(search_orders.page(OrderFilter(**each), None, 5) for each in (*filters[:2], times)),
+            *(
+                search_orders.page(OrderFilter(status=each), "x", 5)
+                for each in ("valid", "invalid", "pending")
+            ),
+            search_orders.page(OrderFilter(identifier=name), None, 5),
+            *(search_authorizations.page(AuthorizationFilter(**each), None, 5) for each in filters[:2]),
+            search_authorizations.page(AuthorizationFilter(identifier=name), "x", 5),
+            *(search_audit.page(AuditFilter(**each), 7, 5) for each in acts),
+            search_audit.page(AuditFilter(resource_id="x", since=NOW, until=NOW), None, 5),
+            search_audit.page(AuditFilter(action="acme_order_created"), None, 5),
+            *(self._certificates(**each) for each in filters),
+            self._certificates(expires_after=NOW, status="revoked"),
+            *(self._certificates(names=each, name=NameRange(".corp.example")) for each in (5, FEW + 1)),
+        ]
+        connection = connect(Path(":memory:"))
+        self.addCleanup(connection.close)
+        migrate(connection)
+        for query in listed:
+            plan = connection.execute(f"EXPLAIN QUERY PLAN {query.sql}", query.parameters).fetchall()
+            steps = [row[3] for row in plan if row[3].startswith("SCAN")]
+            self.assertEqual(
+                [each for each in steps if "USING" not in each and "audit" not in each], [], query.sql
+            )
+
+    def _certificates(self, names: int = 0, **wanted: Any) -> Query[Any]:
+        return search_certificates.page(CertificateFilter(now=NOW, **wanted), names, "x", 5)
