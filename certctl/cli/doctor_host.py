@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -269,8 +268,3 @@ def _trail(database: Snapshot, settings: Settings) -> Iterator[Finding]:
         return
     words = f", signed on {signed.created_at:%Y-%m-%d %H:%MZ}" if signed else ", and not signed yet"
     yield ok("audit", f"the chain's end is whole{words}; certctl audit verify reads all of it")
-
-
-def may_read(settings: Settings) -> bool:
-    """Whether the one who asks is somebody who may look at the state directory."""
-    return os.access(settings.state_dir, os.R_OK | os.X_OK)

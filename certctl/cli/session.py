@@ -42,11 +42,15 @@ def run(work: Work[T]) -> T:
     return result
 
 
-class Group(click.Group):
-    """A group whose docstring has examples: what follows a backslash and a b keeps its lines, as click has it."""
+class Command(click.Command):
+    """A command with examples in its docstring: what follows a backslash and a b keeps its lines, as click has it."""
 
     def __init__(self, *arguments: Any, help: str | None = None, **options: Any) -> None:
         super().__init__(*arguments, help=(help or "").replace("\\b", "\b"), **options)
+
+
+class Group(Command, click.Group):
+    """A group with examples."""
 
 
 @attrs.define

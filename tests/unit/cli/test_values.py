@@ -216,6 +216,7 @@ class HelpTests(SynchronousTestCase):
             first = (command.help or "").partition("\n\n")[0]
             self.assertRegex(first, r"\A[A-Z][^\n]{3,}[.)]\Z|\A[A-Z]", path)
             self.assertIn(f"`{path}", page)
+            self.assertNotIn("\\b", command.help or "", path)
             if isinstance(command, click.Group):
                 self.assertIn(
                     "Examples:" if path != "certctl" else "certctl profile list", command.help or "", path
