@@ -8,7 +8,18 @@ import attrs
 
 from certctl.acme.identifiers import dns_name, ip_address
 from certctl.acme.objects import AuthMode, Certificate, Status
-from certctl.storage import accounts, audit, authorizations, certificates, issuers, orders, profiles
+from certctl.storage import (
+    accounts,
+    audit,
+    authorizations,
+    certificates,
+    issuers,
+    orders,
+    profiles,
+    revocations,
+)
+from certctl.storage.database import Statement
+from certctl.storage.revocations import Fate
 from tests.unit.storage.contract import ACCOUNT, HOUR, NOW, PROFILE, DatabaseCase
 from tests.unit.storage.contract_orders import authorization, order
 
@@ -181,6 +192,43 @@ class CertificateContract(DatabaseCase):
         self.conflict(certificates.revoke("cv-1", 1, NOW + 2 * HOUR))
         self.assertEqual(self.read(certificates.by_id("cv-1")), revoked)
         self.conflict(certificates.revoke("cv-nobody", 1, NOW))
+
+    def test_revocations_are_numbered(self) -> None:
+        """Revocations of an issuer are counted in their order, whoever revokes, so that who knows some misses none."""
+        second = attrs.evolve(CERTIFICATE, id="cv-2", order_id="acme-ord-2", serial="ff")
+        self.write(*certificates.insert(second))
+        issuer = PROFILE.issuer_id
+        self.assertEqual(self.read(revocations.newest(issuer)), 0)
+        self.assertEqual(self.read(revocations.fate(issuer, "ff")), Fate(second.not_after, None, None))
+        self.write(certificates.revoke("cv-2", 1, NOW + HOUR))
+        self.write(  # as an operator might, by hand
+            Statement("UPDATE certificate_versions SET revoked_at = ? WHERE serial_number = ?", (NOW, "a0b1"))
+        )
+        self.assertEqual(self.read(revocations.newest(issuer)), 2)
+        self.assertEqual(self.read(revocations.newest("iss-other")), 0)
+        found = self.read(revocations.after(issuer, 0, 10))
+        self.assertEqual(
+            [(each.number, each.serial, each.reason) for each in found], [(1, "ff", 1), (2, "a0b1", 0)]
+        )
+        self.assertEqual(self.read(revocations.after(issuer, 1, 10)), found[1:])
+        self.assertEqual(self.read(revocations.after(issuer, 0, 1)), found[:1])
+        self.assertEqual(self.read(revocations.fate(issuer, "ff")), Fate(second.not_after, NOW + HOUR, 1))
+        self.assertIsNone(self.read(revocations.fate(issuer, "fe")))
+
+    def test_born_revoked(self) -> None:
+        """A certificate that is brought in from elsewhere as revoked is counted too."""
+        columns = "id, certificate_id, order_id, profile_id, account_id, issuer_id, certificate, not_before, not_after"
+        self.write(
+            Statement(
+                f"INSERT INTO certificate_versions ({columns}, created_at, serial_number, revoked_at) SELECT 'cv-9',"
+                f" {columns.partition(', ')[2].replace('order_id', '?')}, created_at, 'fd', not_before"
+                " FROM certificate_versions WHERE id = 'cv-1'",
+                ("acme-ord-2",),
+            )
+        )
+        self.assertEqual(
+            [each.serial for each in self.read(revocations.after(PROFILE.issuer_id, 0, 9))], ["fd"]
+        )
 
 
 class AuditContract(DatabaseCase):
