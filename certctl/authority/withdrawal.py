@@ -17,7 +17,7 @@ from certctl.storage.database import Conflict, Database
 from certctl.storage.search import certificates as search
 from certctl.storage.search.certificates import CertificateFilter, Listed
 
-BATCH = 250  # certificates in one transaction, so that no request waits long behind it
+BATCH = 100  # certificates in one transaction, so that no request waits long behind it
 CODES = {name: code for code, name in REASONS.items()}
 
 
