@@ -11,7 +11,7 @@ import psycopg2
 from twisted.trial.unittest import SynchronousTestCase
 
 from certctl.acme.identifiers import dns_name
-from certctl.storage import accounts, authorizations, certificates, failures, orders
+from certctl.storage import accounts, audit_chain, authorizations, certificates, failures, orders
 from certctl.storage.database import Database, Query
 from certctl.storage.postgres import PostgresDatabase
 from certctl.storage.postgres_sql import command
@@ -124,6 +124,13 @@ class PlanTests(OnPostgres, contract.DatabaseCase, SynchronousTestCase):
             certificates.by_id("x"),
             certificates.by_serial("x"),
             failures.many("x", [name], 1, contract.NOW),
+            audit_chain.batches_since(contract.NOW),
+            audit_chain.entries_after(7, 5),
+            audit_chain.entries_in([(1, 2)], 5),
+            audit_chain.hash_of(1),
+            audit_chain.last_batch(),
+            audit_chain.checkpoints(1, 5),
+            audit_chain.last_checkpoint(),
         )
         with closing(psycopg2.connect(**hosts(self.url)[0])) as connection, connection.cursor() as cursor:
             cursor.execute("SET plan_cache_mode = force_generic_plan")
