@@ -25,7 +25,7 @@ from certctl.storage.database import Database, Unavailable
 from certctl.storage.revocations import Revoked
 
 FRESH = 1.0  # seconds for which the newest revocation is taken to be known
-PAGE = 1000  # revocations that are read at once, so that nobody waits long meanwhile
+PAGE = 200  # revocations that are read at once, so that nobody waits long meanwhile
 SLOTS = 4  # CRLs that are made, at least, until the first of them ends
 DAY = 86_400
 NUMBER_BITS = 32  # of a CRL's number, for the number of the newest revocation

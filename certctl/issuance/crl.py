@@ -7,6 +7,7 @@ list of 100,000 is made in milliseconds; an X.509 library's builder, which turns
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cache
 
 import attrs
 from cryptography import x509
@@ -35,11 +36,7 @@ class RevocationList:
 
 def entry(serial: int, revoked_at: datetime, reason: int) -> bytes:
     """Return what a CRL says of a revoked certificate. Unspecified is said by silence (RFC 5280 section 5.3.1)."""
-    extensions = b""
-    if reason != _UNSPECIFIED:
-        code = der.extension(_REASON_CODE, der.integer(reason, der.ENUMERATED))
-        extensions = der.tlv(der.SEQUENCE, code)
-    return der.tlv(der.SEQUENCE, der.integer(serial), der.time(revoked_at), extensions)
+    return der.tlv(der.SEQUENCE, der.integer(serial), der.time(revoked_at), _extensions(reason))
 
 
 def to_be_signed(
@@ -69,6 +66,14 @@ def to_be_signed(
         revoked,
         der.tlv(der.context(0), der.tlv(der.SEQUENCE, *extensions)),
     )
+
+
+@cache
+def _extensions(reason: int) -> bytes:
+    if reason == _UNSPECIFIED:
+        return b""
+    code = der.extension(_REASON_CODE, der.integer(reason, der.ENUMERATED))
+    return der.tlv(der.SEQUENCE, code)
 
 
 def _scope(url: str) -> x509.IssuingDistributionPoint:
