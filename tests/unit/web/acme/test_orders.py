@@ -39,7 +39,9 @@ class NewOrderTests(BenchCase):
         for url in order["authorizations"]:
             self.assertRegex(url, rf"\A{base}/authz/acme-authz-[a-z0-9]{{32,}}\Z")
         self.assertEqual(
-            set(order), {"status", "expires", "identifiers", "profile", "authorizations", "finalize"}, "no more"
+            set(order),
+            {"status", "expires", "identifiers", "profile", "authorizations", "finalize"},
+            "no more",
         )
         self.assertEqual(self.client.see(response.location), order)
 
