@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from certctl.web.api.operation import Operation
 
 PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+VERSIONED = ("profiles/<id>", "accounts/<id>")  # what has an ETag
 _REF = "#/components/schemas/{name}"
 _REFUSALS = {
     400: "What was asked makes no sense; the message says what.",
@@ -77,7 +78,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
             **{str(status): {"$ref": f"#/components/responses/{status}"} for status in _REFUSALS},
         },
     }
-    if operation.method in ("PATCH", "PUT", "DELETE"):
+    if operation.method in ("PATCH", "PUT", "DELETE") and operation.path in VERSIONED:
         described["parameters"].append({"name": "If-Match", "in": "header", "schema": {"type": "string"}})
     if operation.body is not Nothing:
         described["requestBody"] = {"required": True, "content": _json(operation.body)}

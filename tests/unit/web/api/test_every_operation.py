@@ -110,6 +110,26 @@ class EveryOperationTests(ApiCase):
             described = document["paths"]["/" + operation.path.replace("<", "{").replace(">", "}")]
             self.assertTrue(described[operation.method.lower()]["summary"], operation.name)
 
+    def test_versions(self) -> None:
+        """If-Match is documented where it is obeyed, and there an ETag comes with the answer."""
+        paths = self.ok("GET", "openapi.json", key="")["paths"]
+        told = {
+            path
+            for path, methods in paths.items()
+            for described in methods.values()
+            if any(each["name"] == "If-Match" for each in described["parameters"])
+        }
+        self.assertEqual(told, {"/profiles/{id}", "/accounts/{id}"})
+        account = self.bench.account()
+        for each in ("profiles/prof-default", f"accounts/{account.id}"):
+            self.assertTrue(self.call("GET", each).has("ETag"))
+            if each.startswith("profiles"):
+                changes: dict[str, Any] = {"name": "x"}
+            else:
+                changes = {"paused": True}
+            response = self.call("PATCH", each, changes, If_Match='"other"')
+            self.assertRefused(response, 412, "precondition_failed")
+
 
 class SecretTests(ApiCase):
     def test_nowhere(self) -> None:
