@@ -45,8 +45,8 @@ def run(work: Work[T]) -> T:
 class Command(click.Command):
     """A command with examples in its docstring: what follows a backslash and a b keeps its lines, as click has it."""
 
-    def __init__(self, *arguments: Any, help: str | None = None, **options: Any) -> None:
-        super().__init__(*arguments, help=(help or "").replace("\\b", "\b"), **options)
+    def __init__(self, name: str | None = None, *, help: str | None = None, **options: Any) -> None:
+        super().__init__(name, help=(help or "").replace("\\b", "\b"), **options)
 
 
 class Group(Command, click.Group):

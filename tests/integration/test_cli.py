@@ -110,12 +110,18 @@ class AccessTests(CommandCase):
     def test_followed(self) -> None:
         """Events appear as they happen."""
         server = self.served()
-        self.assertIn("api_key", self.on_host(server, "audit", "list") + "api_key")
-        said = run(
-            "sh", "-c", f"{CERTCTL} audit follow --until-idle 4s --json & {CERTCTL} apikey create x --role admin; wait",
-            env=server.settings,
-        )  # fmt: skip
+        until_seen = f"""
+            {CERTCTL} audit follow --json >seen & follower=$!
+            for number in $(seq 30); do
+                {CERTCTL} apikey create x --role admin >created
+                sleep 1
+                grep api_key_created seen && break
+            done
+            kill $follower
+            """
+        said = run("sh", "-c", until_seen, env=server.settings, cwd=server.directory)
         self.assertIn('"action": "api_key_created"', self.checked(said, 0))
+        self.assertEqual(self.on_host(server, "audit", "follow", "--until-idle", "1s"), "")
 
     def test_completion(self) -> None:
         """The scripts are what the shells take."""
