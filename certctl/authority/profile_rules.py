@@ -43,6 +43,12 @@ def check(profile: Profile, *, require_name_policy: bool) -> None:
         raise PolicyError("policy.names.allow", f"is missing: profile {profile.id} {_NO_POLICY}")
 
 
+def refusal_of(profile: Profile, *, require_name_policy: bool) -> str | None:
+    """Why a profile gives no names at all, if the settings ask for a name policy and it has none; None otherwise."""
+    lacking = require_name_policy and lacks_name_policy(profile)
+    return f"profile {profile.id} {_NO_POLICY}" if lacking else None
+
+
 def check_account(policy: Mapping[str, Any]) -> None:
     """Raise PolicyError for an account's (or a binding's) policy that must not be stored."""
     AccountPolicy.of(policy)
@@ -73,12 +79,12 @@ class ProfileRules:
         policies = [(f"profile {profile.id}", policy.names)]
         if account.policy != {}:
             policies.append((f"account {account.id}", own.names))
-        lacking = self.require_name_policy and lacks_name_policy(profile)
+        refusal = refusal_of(profile, require_name_policy=self.require_name_policy)
         return Terms(
             profile=profile,
             policy=policy,
             account=own,
-            names=NameRules(tuple(policies), f"profile {profile.id} {_NO_POLICY}" if lacking else None),
+            names=NameRules(tuple(policies), refusal),
             # A profile's number can be smaller than the server's, which bounds what a request costs, and not larger.
             max_identifiers=min(policy.max_identifiers or self.max_identifiers, self.max_identifiers),
         )

@@ -8,8 +8,9 @@ import attrs
 
 from certctl.acme.members import PolicyError
 from certctl.acme.objects import Profile
+from certctl.acme.profile_policy import explain
 from certctl.authority.operators import Caller, Kind, Refused, absent
-from certctl.authority.profile_rules import check
+from certctl.authority.profile_rules import check, refusal_of
 from certctl.authority.trail import Action, Event, Trail
 from certctl.storage import issuers, profiles
 from certctl.storage.database import Conflict, Database, Statement
@@ -53,6 +54,15 @@ class Profiles:
         event = _event(caller, Action.PROFILE_CHANGED, changed, changes)
         await self._replace(old, event, profiles.update(changed, old.version, self._trail.now()))
         return changed
+
+    def explain(self, profile: Profile, requested: Any) -> tuple[bool, str]:
+        """Whether a profile allows an identifier here, and the rule; raises Refused for a policy that cannot be read."""
+        try:
+            if refusal := refusal_of(profile, require_name_policy=self._require_name_policy):
+                return False, refusal
+            return explain(profile, requested)
+        except PolicyError as error:
+            raise Refused(Kind.CONFLICT, f"the profile's policy cannot be read: {error}") from None
 
     async def archive(self, caller: Caller, profile: Profile) -> Profile:
         """Let nobody order under a profile any more, and keep it for what hangs on it."""

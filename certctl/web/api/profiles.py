@@ -10,10 +10,9 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from certctl.acme import ids
-from certctl.acme.members import PolicyError
 from certctl.acme.objects import AuthMode, Profile
-from certctl.acme.profile_policy import explain, warnings
-from certctl.authority.operators import Kind, Refused, absent
+from certctl.acme.profile_policy import warnings
+from certctl.authority.operators import absent
 from certctl.storage.search import profiles
 from certctl.storage.search.profiles import DatedProfile
 from certctl.web.api.call import Call, Nothing, Reply
@@ -186,10 +185,8 @@ async def check_names(call: Call[Check, Nothing]) -> Reply:
     found = await call.administration.profiles.by_id(call.id)
     data = []
     for each in call.body.identifiers:
-        try:
-            allowed, rule = explain(found, {"type": each.type, "value": each.value})
-        except PolicyError as error:
-            raise Refused(Kind.CONFLICT, f"the profile's policy cannot be read: {error}") from None
+        asked = {"type": each.type, "value": each.value}
+        allowed, rule = call.administration.profiles.explain(found, asked)
         data.append(CheckedName(identifier=each, allowed=allowed, rule=rule))
     return Reply(value=Checked(data=data))
 

@@ -170,6 +170,10 @@ class ProfileTests(ApiCase):
         self.assertRefused(self.call("POST", "profiles", WALKTHROUGH), 400, "invalid_request", "name policy")
         allowed = {**WALKTHROUGH, "policy": {"names": {"allow": ["*.corp.example"]}}}
         self.ok("POST", "profiles", allowed, status=201)
+        asked = {"identifiers": [{"type": "dns", "value": "a.example"}]}
+        (told,) = self.ok("POST", "profiles/prof-default/check", asked)["data"]
+        self.assertFalse(told["allowed"])
+        self.assertIn("REQUIRE_NAME_POLICY", told["rule"])
         opened = self.call("PATCH", "profiles/prof-test", {"policy": {"names": None}})
         self.assertRefused(opened, 400, "invalid_request", "name policy")
 
