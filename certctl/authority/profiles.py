@@ -56,7 +56,7 @@ class Profiles:
         return changed
 
     def explain(self, profile: Profile, requested: Any) -> tuple[bool, str]:
-        """Whether a profile allows an identifier here, and the rule; raises Refused for a policy that cannot be read."""
+        """Whether a profile allows an identifier here, and the rule; raises Refused if its policy cannot be read."""
         try:
             if refusal := refusal_of(profile, require_name_policy=self._require_name_policy):
                 return False, refusal
