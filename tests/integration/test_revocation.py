@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import shutil
+import subprocess
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 from urllib.request import Request, urlopen
@@ -19,6 +21,7 @@ from cryptography.x509 import ocsp
 
 from certctl.issuance import hierarchy
 from certctl.issuance.files import key_pem
+from tests.acme_client import make_csr
 from tests.integration.acme import Session
 from tests.integration.postgres import shared
 from tests.integration.server import (
@@ -31,6 +34,7 @@ from tests.integration.server import (
     run,
 )
 
+END = b"-----END CERTIFICATE-----\n"
 SEEN_WITHIN = 2.0  # seconds from a revocation's answer to what relying parties are told
 
 
@@ -246,6 +250,88 @@ class RelyingPartyTests(ServerTestCase):
         """Have pkilint look at a file; it finds nothing of severity WARNING or above."""
         ran = run(PROGRAMS / program, *arguments[:1], "-s", "WARNING", *arguments[1:], env=environment())
         self.assertEqual((ran.status, ran.output.strip()), (0, ""), ran)
+
+    def test_stapled(self) -> None:
+        """A TLS server that staples (openssl's own) finds the responder by what the certificate says."""
+        server = self.serve(settings(free_port()))
+        session, issued = self.issue(server)
+        key = ec.generate_private_key(ec.SECP256R1())
+        _, request = make_csr(["stapled.example.com"], key)
+        order = session.order("stapled.example.com")
+        text = base64.urlsafe_b64encode(request).decode().rstrip("=")
+        valid = session.post(order.json["finalize"], {"csr": text})
+        pem = session.post(valid.json["certificate"], None).body
+        chain, private, port = issued.directory / "s.pem", issued.directory / "s-key.pem", free_port()
+        chain.write_bytes(pem)
+        private.write_bytes(key_pem(key))
+        leaf = x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
+        self.assertIn("Cert Status: good", self.staple(server, chain, private, port))
+        payload = base64.urlsafe_b64encode(leaf).decode().rstrip("=")
+        session.post("revoke-cert", {"certificate": payload, "reason": 4})
+        time.sleep(SEEN_WITHIN)
+        shown = self.staple(server, chain, private, port)
+        self.assertIn("Cert Status: revoked", shown)
+        self.assertIn("Revocation Reason: superseded", shown)
+
+    def staple(self, server: RunningServer, chain: Path, private: Path, port: int) -> str:
+        """What a client is shown by a server with this certificate."""
+        told, above = chain.with_suffix(".log").open("wb"), chain.with_name("above.pem")
+        self.addCleanup(told.close)
+        command: list[str | Path] = ["openssl", "s_server", "-accept", f"{HOST}:{port}", "-status", "-www"]
+        command += ["-cert", chain, "-key", private, "-CAfile", above]
+        above.write_bytes(b"".join(chain.read_bytes().partition(END)[2:]) + server.root.read_bytes())
+        serving = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=told, stderr=told)
+        try:
+            for _ in range(100):
+                shown = run(
+                    "openssl", "s_client", "-connect", f"{HOST}:{port}", "-status", "-CAfile", server.root
+                )
+                if "OCSP" in shown.output:
+                    return shown.output
+                time.sleep(0.1)
+            raise AssertionError("the server does not answer")
+        finally:
+            serving.kill()
+            serving.wait()
+
+    def test_strangers(self) -> None:
+        """Whatever is asked below /pki/, the answer is no 500, and outside it the plain listener has nothing."""
+        port = free_port()
+        server = self.serve(settings(port))
+        base = "/pki/iss-internal-ca"
+        expected = {
+            ("GET", f"{base}/ocsp/%00%ff%2F//%"): 200,  # malformedRequest
+            ("GET", f"{base}/ocsp/" + "A" * 12000): 200,
+            ("GET", f"{base}/ocsp"): 405,
+            ("PUT", f"{base}/ocsp"): 405,
+            ("POST", f"{base}/ocsp"): 200,
+            ("POST", f"{base}/crl"): 405,
+            ("GET", f"{base}/crl/3/0"): 404,
+            ("GET", f"{base}/crl/128/0"): 404,
+            ("GET", f"{base}/crl/2/2"): 404,
+            ("GET", f"{base}/crl/2/1"): 200,
+            ("HEAD", f"{base}/crl"): 200,
+            ("GET", f"{base}/ca/../../etc"): 404,
+            ("GET", "/pki/iss-nobody/crl"): 404,
+            ("GET", "/pki/%ff%fe/crl"): 404,
+            ("GET", "/acme/profile/prof-default/directory"): 404,
+            ("GET", "/api/v1/profiles"): 404,
+            ("GET", "/metrics"): 404,
+        }
+        for (method, path), status in expected.items():
+            connection = HTTPConnection(HOST, port, timeout=20)
+            connection.request(method, path, b"\x30\x84\xff" if method == "POST" else None)
+            answer = connection.getresponse()
+            self.assertEqual(answer.status, status, (method, path))
+            if path.startswith(f"{base}/ocsp") and status == 200:
+                found = ocsp.load_der_ocsp_response(answer.read())
+                self.assertIs(found.response_status, ocsp.OCSPResponseStatus.MALFORMED_REQUEST)
+            connection.close()
+        connection = HTTPConnection(HOST, port, timeout=20)
+        connection.request("POST", f"{base}/ocsp", b"0" * 70_000)
+        self.assertEqual(connection.getresponse().status, 413)
+        connection.close()
+        server.must_be_unhurt()
 
     def test_under_an_organisation(self) -> None:
         """An RSA CA under an organisation's root signs its lists, and its responder answers."""

@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from certctl.acme.identifiers import Identifier, dns_name, ip_address
 from certctl.issuance.hierarchy import issuing_certificate, root_certificate
-from certctl.issuance.issuer import Template, TemplateError
+from certctl.issuance.issuer import StatusUrls, Template, TemplateError
 from certctl.issuance.profile import (
     IssuingCertificate,
     authority_key_identifier,
@@ -286,6 +286,29 @@ class LintTests(SynchronousTestCase):
         named = signed(template("a.example.org", common_name="a.example.org"))
         lint(template("a.example.org", common_name="a.example.org"), ISSUER, named)
         self.assert_noticed(template("a.example.org"), named)
+
+    def test_other_urls(self) -> None:
+        """URLs of revocation are the issuer's own, all of them, and none where the template wants none."""
+        told = attrs.evolve(ISSUER, urls=StatusUrls("http://pki.example/pki/iss-x", 4))
+        found = build(template(), told, 7).sign(ISSUING_KEY, hashes.SHA256())
+        lint(template(), told, found)
+        [point] = extension(found, x509.CRLDistributionPoints).value
+        self.assertEqual(point.full_name[0].value, "http://pki.example/pki/iss-x/crl/4/3")
+        access = [
+            each.access_location.value for each in extension(found, x509.AuthorityInformationAccess).value
+        ]
+        self.assertEqual(access, ["http://pki.example/pki/iss-x/ocsp", "http://pki.example/pki/iss-x/ca"])
+        others = (
+            None,
+            StatusUrls("http://pki.example/pki/iss-x"),
+            StatusUrls("http://evil.example/pki/iss-x", 4),
+        )
+        for other in others:
+            wrong = attrs.evolve(ISSUER, urls=other)
+            self.assertRaises(TemplateError, lint, template(), wrong, found)
+        silent = template(revocable=False)
+        self.assertRaises(TemplateError, lint, silent, told, found)
+        lint(silent, told, build(silent, told, 7).sign(ISSUING_KEY, hashes.SHA256()))
 
     def test_a_signing_key(self) -> None:
         """A key that may sign certificates, in a certificate that is right otherwise."""
