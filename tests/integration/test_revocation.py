@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import shutil
 import subprocess
 import time
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
+from twisted.trial.unittest import SkipTest
 
 from certctl.issuance import hierarchy
 from certctl.issuance.files import key_pem
@@ -35,6 +37,23 @@ from tests.integration.server import (
 )
 
 END = b"-----END CERTIFICATE-----\n"
+NGINX = """
+pid nginx.pid;
+worker_processes 1;
+events {{ worker_connections 64; }}
+http {{
+    access_log off;
+    client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;
+    server {{
+        listen {host}:{port} ssl;
+        ssl_certificate {chain};
+        ssl_certificate_key {private};
+        ssl_stapling on;
+        ssl_stapling_verify on;
+        ssl_trusted_certificate {above};
+    }}
+}}
+"""
 SEEN_WITHIN = 2.0  # seconds from a revocation's answer to what relying parties are told
 
 
@@ -251,20 +270,59 @@ class RelyingPartyTests(ServerTestCase):
         ran = run(PROGRAMS / program, *arguments[:1], "-s", "WARNING", *arguments[1:], env=environment())
         self.assertEqual((ran.status, ran.output.strip()), (0, ""), ran)
 
-    def test_stapled(self) -> None:
-        """A TLS server that staples (openssl's own) finds the responder by what the certificate says."""
-        server = self.serve(settings(free_port()))
-        session, issued = self.issue(server)
+    def with_key(self, session: Session, directory: Path) -> tuple[Path, Path]:
+        """The files of a chain and of its key, as a TLS server wants them."""
         key = ec.generate_private_key(ec.SECP256R1())
         _, request = make_csr(["stapled.example.com"], key)
         order = session.order("stapled.example.com")
         text = base64.urlsafe_b64encode(request).decode().rstrip("=")
         valid = session.post(order.json["finalize"], {"csr": text})
-        pem = session.post(valid.json["certificate"], None).body
-        chain, private, port = issued.directory / "s.pem", issued.directory / "s-key.pem", free_port()
-        chain.write_bytes(pem)
+        chain, private = directory / "s.pem", directory / "s-key.pem"
+        chain.write_bytes(session.post(valid.json["certificate"], None).body)
         private.write_bytes(key_pem(key))
-        leaf = x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
+        return chain, private
+
+    def test_nginx_staples(self) -> None:
+        """Nginx fetches the answer from the certificate's URL, verifies it, and staples it."""
+        nginx = os.environ.get("NGINX_PROGRAM") or shutil.which("nginx")
+        if nginx is None:
+            raise SkipTest("there is no nginx here: apt-get install nginx-light, or NGINX_PROGRAM=/path/to/nginx")
+        server = self.serve(settings(free_port()))
+        session, issued = self.issue(server)
+        chain, private = self.with_key(session, issued.directory)
+        above, port, directory = issued.directory / "above.pem", free_port(), self.path()
+        above.write_bytes(issued.chain.read_bytes() + server.root.read_bytes())
+        configuration = directory / "nginx.conf"
+        configuration.write_text(
+            NGINX.format(host=HOST, port=port, chain=chain, private=private, above=above)
+        )
+        serving = subprocess.Popen(
+            [nginx, "-p", directory, "-e", "error.log", "-c", configuration, "-g", "daemon off;"]
+        )
+        try:
+            deadline = (
+                time.monotonic() + 20
+            )  # nginx fetches when the first client asks, and staples from then on
+            while "Cert Status: good" not in (shown := self.shown_by(server, port)):
+                self.assertLess(time.monotonic(), deadline, shown + (directory / "error.log").read_text())
+                time.sleep(0.2)
+        finally:
+            serving.terminate()
+            serving.wait()
+
+    def shown_by(self, server: RunningServer, port: int) -> str:
+        """What openssl s_client says of a TLS server."""
+        return run(
+            "openssl", "s_client", "-connect", f"{HOST}:{port}", "-status", "-CAfile", server.root
+        ).output
+
+    def test_stapled(self) -> None:
+        """A TLS server that staples (openssl's own) finds the responder by what the certificate says."""
+        server = self.serve(settings(free_port()))
+        session, issued = self.issue(server)
+        chain, private = self.with_key(session, issued.directory)
+        port = free_port()
+        leaf = x509.load_pem_x509_certificate(chain.read_bytes()).public_bytes(Encoding.DER)
         self.assertIn("Cert Status: good", self.staple(server, chain, private, port))
         payload = base64.urlsafe_b64encode(leaf).decode().rstrip("=")
         session.post("revoke-cert", {"certificate": payload, "reason": 4})
@@ -283,11 +341,9 @@ class RelyingPartyTests(ServerTestCase):
         serving = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=told, stderr=told)
         try:
             for _ in range(100):
-                shown = run(
-                    "openssl", "s_client", "-connect", f"{HOST}:{port}", "-status", "-CAfile", server.root
-                )
-                if "OCSP" in shown.output:
-                    return shown.output
+                shown = self.shown_by(server, port)
+                if "OCSP" in shown:
+                    return shown
                 time.sleep(0.1)
             raise AssertionError("the server does not answer")
         finally:
