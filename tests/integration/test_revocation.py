@@ -286,7 +286,9 @@ class RelyingPartyTests(ServerTestCase):
         """Nginx fetches the answer from the certificate's URL, verifies it, and staples it."""
         nginx = os.environ.get("NGINX_PROGRAM") or shutil.which("nginx")
         if nginx is None:
-            raise SkipTest("there is no nginx here: apt-get install nginx-light, or NGINX_PROGRAM=/path/to/nginx")
+            raise SkipTest(
+                "there is no nginx here: apt-get install nginx-light, or NGINX_PROGRAM=/path/to/nginx"
+            )
         server = self.serve(settings(free_port()))
         session, issued = self.issue(server)
         chain, private = self.with_key(session, issued.directory)
