@@ -11,6 +11,7 @@ import attrs
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
@@ -71,27 +72,51 @@ def complete(paths: Files, *, common_name: str, root_common_name: str, now: date
     _write(paths.issuing, issuing_certificate(issuing_key, common_name, root_key, root, now))
 
 
-def root_certificate(key: SigningKey, common_name: str, now: datetime) -> x509.Certificate:
-    """Return a self-signed root for one level of issuing CAs."""
-    name = _name(common_name)
+def root_certificate(
+    key: SigningKey,
+    common_name: str,
+    now: datetime,
+    *,
+    lifetime: timedelta = ROOT_LIFETIME,
+    path_length: int | None = 1,
+    constraints: x509.NameConstraints | None = None,
+) -> x509.Certificate:
+    """Return a self-signed root; its path length is the number of levels of CAs below it, None for any."""
+    subject = name(common_name)
     own = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(
         subject_key_identifier(key.public_key())
     )
-    builder = _authority(key, name, path_length=1).issuer_name(name).add_extension(own, critical=False)
-    return _valid(builder, now, ROOT_LIFETIME).sign(key, signature_hash(key))
+    builder = _authority(key.public_key(), subject, path_length, constraints).issuer_name(subject)
+    builder = builder.add_extension(own, critical=False)
+    return _valid(builder, now, lifetime).sign(key, signature_hash(key))
 
 
 def issuing_certificate(
     key: SigningKey, common_name: str, root_key: SigningKey, root: x509.Certificate, now: datetime
 ) -> x509.Certificate:
     """Return an issuing CA under a root, for end-entity certificates alone."""
+    return certified(key.public_key(), name(common_name), root_key, root, now)
+
+
+def certified(
+    public_key: CertificateIssuerPublicKeyTypes,
+    subject: x509.Name,
+    above_key: SigningKey,
+    above: x509.Certificate,
+    now: datetime,
+    *,
+    lifetime: timedelta = ISSUING_LIFETIME,
+    path_length: int | None = 0,
+    constraints: x509.NameConstraints | None = None,
+) -> x509.Certificate:
+    """Return a certificate for a CA under another one, which it does not outlive."""
     builder = (
-        _authority(key, _name(common_name), path_length=0)
-        .issuer_name(root.subject)
-        .add_extension(authority_key_identifier(root), critical=False)
+        _authority(public_key, subject, path_length, constraints)
+        .issuer_name(above.subject)
+        .add_extension(authority_key_identifier(above), critical=False)
     )
-    lifetime = min(ISSUING_LIFETIME, root.not_valid_after_utc - now)
-    return _valid(builder, now, lifetime).sign(root_key, signature_hash(root_key))
+    lifetime = min(lifetime, above.not_valid_after_utc - now)
+    return _valid(builder, now, lifetime).sign(above_key, signature_hash(above_key))
 
 
 def signature_hash(key: SigningKey) -> hashes.SHA256 | hashes.SHA384 | hashes.SHA512:
@@ -102,17 +127,23 @@ def signature_hash(key: SigningKey) -> hashes.SHA256 | hashes.SHA384 | hashes.SH
     return hashes.SHA384() if bits <= 384 else hashes.SHA512()
 
 
-def _authority(key: SigningKey, subject: x509.Name, *, path_length: int) -> x509.CertificateBuilder:
-    """What CA certificates have in common (RFC 5280 sections 4.2.1.2, 4.2.1.3 and 4.2.1.9)."""
-    return (
+def _authority(
+    public_key: CertificateIssuerPublicKeyTypes,
+    subject: x509.Name,
+    path_length: int | None,
+    constraints: x509.NameConstraints | None,
+) -> x509.CertificateBuilder:
+    """What CA certificates have in common (RFC 5280 sections 4.2.1.2, 4.2.1.3, 4.2.1.9 and 4.2.1.10)."""
+    builder = (
         x509.CertificateBuilder()
         .serial_number(x509.random_serial_number())
         .subject_name(subject)
-        .public_key(key.public_key())
+        .public_key(public_key)
         .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
         .add_extension(key_usage(key_cert_sign=True, crl_sign=True), critical=True)
-        .add_extension(subject_key_identifier(key.public_key()), critical=False)
+        .add_extension(subject_key_identifier(public_key), critical=False)
     )
+    return builder if constraints is None else builder.add_extension(constraints, critical=True)
 
 
 def _valid(builder: x509.CertificateBuilder, now: datetime, lifetime: timedelta) -> x509.CertificateBuilder:
@@ -120,19 +151,25 @@ def _valid(builder: x509.CertificateBuilder, now: datetime, lifetime: timedelta)
     return builder.not_valid_before(moment - BACKDATE).not_valid_after(moment + lifetime)
 
 
-def _name(common_name: str) -> x509.Name:
+def name(common_name: str) -> x509.Name:
+    """The subject of a CA."""
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
 def _check_names(common_name: str, root_common_name: str) -> None:
     """Two CAs of one name would look self-issued to clients that build paths (RFC 5280 section 6.1)."""
-    for name in (common_name, root_common_name):
-        if not 1 <= len(name) <= MAX_COMMON_NAME:
-            raise IssuerError(
-                f"a CA's name has 1 to {MAX_COMMON_NAME} characters, not {name!r}; choose another"
-            )
+    for each in (common_name, root_common_name):
+        check_name(each)
     if common_name == root_common_name:
         raise IssuerError(f"root and issuing CA cannot both be named {common_name!r}; choose another name")
+
+
+def check_name(common_name: str) -> None:
+    """Raise IssuerError for a name that no certificate can have."""
+    if not 1 <= len(common_name) <= MAX_COMMON_NAME:
+        raise IssuerError(
+            f"a CA's name has 1 to {MAX_COMMON_NAME} characters, not {common_name!r}; choose another"
+        )
 
 
 def _key(path: Path) -> SigningKey:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
 import attrs
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from certctl.issuance import files, hierarchy, profile, signatures
+from certctl.acme.identifiers import Identifier
+from certctl.acme.name_constraints import refusals
+from certctl.issuance import chains, files, hierarchy, profile, signatures
 from certctl.issuance.crl import RevocationList, to_be_signed
 from certctl.issuance.files import SigningKey
-from certctl.issuance.issuer import INTERNAL_ISSUER_ID, Issued, IssuerError, StatusUrls, Template
+from certctl.issuance.issuer import INTERNAL_ISSUER_ID, Issued, StatusUrls, Template
 
 
 @attrs.frozen(kw_only=True)
@@ -52,9 +52,12 @@ class LocalCA:
             hierarchy.complete(paths, common_name=common_name, root_common_name=root_common_name, now=now)
         root = files.read_certificates(paths.root)[0]
         if paths.root_key.exists():
-            _check_pair(files.read_key(paths.root_key), paths.root_key, root, paths.root)
-        issuing = files.read_certificates(paths.issuing)[0]
-        return cls._of(issuer_id, paths.issuing, paths.issuing_key, [issuing, root], now)
+            chains.check_pair(files.read_key(paths.root_key), paths.root_key, root, paths.root)
+        issuing = files.read_certificates(paths.issuing)
+        key = files.read_key(paths.issuing_key)
+        return cls.of(
+            issuer_id, key, [*issuing, root], now=now, key_path=paths.issuing_key, path=paths.issuing
+        )
 
     @classmethod
     def from_files(
@@ -72,30 +75,36 @@ class LocalCA:
         root, the root is written to the state directory, where clients' administrators look for it.
         """
         certificates = files.read_certificates(certificate_path)
-        authority = cls._of(issuer_id, certificate_path, key_path, certificates, now)
-        if _self_signed(certificates[-1]):
+        key = files.read_key(key_path)
+        authority = cls.of(issuer_id, key, certificates, now=now, key_path=key_path, path=certificate_path)
+        if chains.self_signed(certificates[-1]):
             with files.reporting(directory), files.locked(directory):
                 _show_root(directory / hierarchy.ROOT_CERTIFICATE, certificates[-1])
         return authority
 
     @classmethod
-    def _of(
+    def of(
         cls,
         issuer_id: str,
-        path: Path,
-        key_path: Path,
+        key: SigningKey,
         certificates: Sequence[x509.Certificate],
+        *,
         now: datetime,
+        key_path: Path,
+        path: Path | str,
     ) -> Self:
-        key = files.read_key(key_path)
-        _check_pair(key, key_path, certificates[0], path)
-        _check_chain(certificates, path, now)
-        rooted = len(certificates) > 1 and _self_signed(certificates[-1])
+        """Return the CA of a key and its certificates, the issuing CA's first; raise IssuerError.
+
+        The paths are for the sentence that says what is wrong.
+        """
+        chains.check_pair(key, key_path, certificates[0], path)
+        chains.check_chain(certificates, path, now)
+        rooted = len(certificates) > 1 and chains.self_signed(certificates[-1])
         encoded = tuple(each.public_bytes(Encoding.DER) for each in certificates)
         issuing = profile.IssuingCertificate.of(*certificates)
         return cls(
             id=issuer_id,
-            common_name=_common_name(certificates[0]),
+            common_name=chains.common_name(certificates[0]),
             chain=encoded[:-1] if rooted else encoded,
             root=encoded[-1] if rooted else None,
             expires_at=issuing.expires_at,
@@ -107,6 +116,10 @@ class LocalCA:
     def publishing(self, urls: StatusUrls | None) -> Self:
         """Return this CA as one that writes into its certificates where their revocation is seen."""
         return attrs.evolve(self, issuing=attrs.evolve(self._issuing, urls=urls))
+
+    def permits(self, identifier: Identifier) -> bool:
+        """Whether the name constraints of this CA and those above it let it certify an identifier."""
+        return not any(refusals(self._issuing.constraints, identifier))
 
     def sign_crl(self, crl: RevocationList) -> bytes:
         """Return the DER of a CRL."""
@@ -145,65 +158,6 @@ class LocalCA:
             certificate.not_valid_before_utc,
             certificate.not_valid_after_utc,
         )
-
-
-def _check_pair(key: SigningKey, key_path: Path, certificate: x509.Certificate, path: Path) -> None:
-    if certificate.public_key() != key.public_key():
-        raise IssuerError(f"{key_path}: the key is not that of the certificate in {path}; put back its own")
-
-
-def _check_chain(certificates: Sequence[x509.Certificate], path: Path, now: datetime) -> None:
-    """Every certificate a CA that is valid now and signed by the next, which may have that many below it."""
-    for below, certificate in enumerate(certificates):
-        _check_authority(certificate, below, path)
-        _check_time(certificate, path, now)
-    for certificate, above in pairwise(certificates):
-        try:
-            certificate.verify_directly_issued_by(above)
-        except (InvalidSignature, TypeError, ValueError):
-            raise IssuerError(
-                f"{path}: {_common_name(certificate)!r} is not signed by {_common_name(above)!r}; put back "
-                "the certificates that belong together, the issuing CA first and each followed by its issuer"
-            ) from None
-
-
-def _check_authority(certificate: x509.Certificate, below: int, path: Path) -> None:
-    """CA true, keyCertSign, and a path length that bears the CAs below it (RFC 5280 section 4.2.1.9)."""
-    name = _common_name(certificate)
-    try:
-        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
-        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
-        raise IssuerError(
-            f"{path}: {name!r} lacks basic constraints or key usage; have a CA certified"
-        ) from None
-    if not constraints.ca or not usage.key_cert_sign:
-        raise IssuerError(f"{path}: {name!r} may not sign certificates; have a CA with keyCertSign certified")
-    if constraints.path_length is not None and constraints.path_length < below:
-        raise IssuerError(f"{path}: {name!r} allows no CA so far below it; have its path made longer")
-
-
-def _check_time(certificate: x509.Certificate, path: Path, now: datetime) -> None:
-    name = _common_name(certificate)
-    if now < certificate.not_valid_before_utc:
-        starts = f"{certificate.not_valid_before_utc:%Y-%m-%d %H:%M}Z"
-        raise IssuerError(f"{path}: {name!r} is not valid before {starts}; set the clock right")
-    if now >= certificate.not_valid_after_utc:
-        ended = f"{certificate.not_valid_after_utc:%Y-%m-%d}"
-        raise IssuerError(f"{path}: {name!r} expired on {ended}; have a new one certified")
-
-
-def _self_signed(certificate: x509.Certificate) -> bool:
-    try:
-        certificate.verify_directly_issued_by(certificate)
-    except (InvalidSignature, TypeError, ValueError):
-        return False
-    return True
-
-
-def _common_name(certificate: x509.Certificate) -> str:
-    names = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
-    return str(names[0].value) if names else certificate.subject.rfc4514_string()
 
 
 def _show_root(path: Path, root: x509.Certificate) -> None:

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
 from certctl.acme.identifiers import Identifier, IdentifierType
+from certctl.acme.name_constraints import NameConstraints, of_chain, refusals
 from certctl.acme.profile_policy import EXTENDED_KEY_USAGES, usage
 from certctl.issuance.issuer import StatusUrls, Template, TemplateError
 
@@ -42,12 +43,14 @@ class IssuingCertificate:
     authority_key_identifier: x509.AuthorityKeyIdentifier
     expires_at: datetime  # of the issuer or of one above it, whichever ends first
     urls: StatusUrls | None = None
+    constraints: tuple[NameConstraints, ...] = ()
 
     @classmethod
     def of(cls, certificate: x509.Certificate, *above: x509.Certificate) -> Self:
         """Return the facts of an issuing certificate with those above it."""
         ends = min(each.not_valid_after_utc for each in (certificate, *above))
-        return cls(certificate.subject, authority_key_identifier(certificate), ends)
+        constraints = of_chain(tuple(each.public_bytes(Encoding.DER) for each in (certificate, *above)))
+        return cls(certificate.subject, authority_key_identifier(certificate), ends, constraints=constraints)
 
 
 def build(template: Template, issuer: IssuingCertificate, serial: int) -> x509.CertificateBuilder:
@@ -199,6 +202,10 @@ def _check(template: Template, issuer: IssuingCertificate) -> None:
         _refuse("a certificate may not outlive its issuer")
     if not isinstance(template.public_key, _SUBJECT_KEYS):
         _refuse("certificates are for RSA, EC, Ed25519 and Ed448 keys")
+    if issuer.constraints:
+        for each in template.names:
+            for refusal in refusals(issuer.constraints, each):
+                _refuse(refusal)
 
 
 def _subject(template: Template) -> x509.Name:

@@ -47,11 +47,17 @@ class ServingCertificate:
         has expired.
         """
         path = directory / FILE
+        permitted = [each for each in names if ca.permits(each)]  # name constraints of the organisation's
+        if not permitted:
+            raise IssuerError(
+                f"{path}: {ca.common_name!r} may certify none of the server's names; set CERTCTL_SERVER_TLS_NAMES to"
+                " one that it may, or give the server a certificate by CERTCTL_SERVER_TLS_CERT_PATH"
+            )
         with files.reporting(directory), files.locked(directory):
             found = cls._find(path)
-            if found is not None and found._suits(ca, names, now):
+            if found is not None and found._suits(ca, permitted, now):
                 return found
-            made = cls._make(path, ca, names, now)
+            made = cls._make(path, ca, permitted, now)
             files.write(path, made.chain_pem + made.key_pem, files.SECRET)
             return made
 
