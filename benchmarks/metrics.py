@@ -30,7 +30,7 @@ CREATED = Event(
 class Nothing:
     """A database that has nothing and takes no time."""
 
-    nonce_key = b""
+    nonce_keys = ()
 
     async def read(self, query: Query[T]) -> T:
         """Find nothing."""
@@ -42,6 +42,9 @@ class Nothing:
 
     async def write(self, *statements: Statement) -> None:
         """Write nothing."""
+
+    async def look_after_nonce_keys(self, now: float, floor: bytes) -> None:
+        """Keep nothing."""
 
     async def forget_nonces(self, floor: bytes) -> int:
         """Forget nothing."""

@@ -73,7 +73,7 @@ def signed_requests() -> Iterator[Step]:
 def nonces(state: Path) -> Iterator[Step]:
     """Nonces: made, recognised, spent for ever."""
     store = NonceStore(state / "nonces.sqlite")
-    mint = NonceMint(lambda: store.key, timedelta(minutes=5))
+    mint = NonceMint(lambda: store.keys, timedelta(minutes=5))
     nonce = mint.mint(time.time())
     yield Step("nonce: mint", lambda: mint.mint(time.time()))
     yield Step("nonce: recognise", lambda: mint.redeemable(nonce, time.time()))

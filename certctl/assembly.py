@@ -99,7 +99,7 @@ def assemble(
     metrics = Metrics(background, issuers, reactor.seconds, settings.acme_server_gc_interval)
     database = MeasuredDatabase(database, metrics.database)
     trail = Trail(database, reactor, metrics)
-    nonces = NonceMint(lambda: database.nonce_key, settings.acme_server_nonce_ttl)
+    nonces = NonceMint(lambda: database.nonce_keys, settings.acme_server_nonce_ttl)
     rules = _profile_rules(settings)
     ground = _Ground(
         settings=settings,

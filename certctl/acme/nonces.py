@@ -2,20 +2,28 @@
 
 A nonce is the time it was made and ten random octets, with a MAC by which every replica knows it again. Only
 when one is redeemed does the storage keep its 16 octets, which sort by age, until that age has expired.
+
+Keys follow one another by the day, and the time in a nonce names the key of its MAC: that of its day, whatever the
+clock of who looks says. Each key is there a day or two before its own day, so that all replicas know it in time.
 """
 
 from __future__ import annotations
 
 import hmac
+import itertools
 import os
 from collections.abc import Callable
 from datetime import timedelta
 from hashlib import blake2b
+from typing import NamedTuple
 
 from certctl.acme.encoding import base64url, from_base64url
 from certctl.acme.problems import Problem, ProblemType
 
 CLOCK_SKEW = timedelta(seconds=60)  # by which the clocks of two replicas may differ
+KEY_PERIOD = timedelta(
+    days=1
+)  # for which nonces are minted under a key; all replicas look for new ones within it
 MIN_KEY = 32  # octets; keyed BLAKE2b takes 64 at most (RFC 7693 section 2.9)
 LENGTH = 43  # characters
 _DOMAIN = b"certctl nonce 1"  # told apart from the key's other uses, if there ever are any
@@ -25,14 +33,40 @@ _ID = _TIME + _RANDOM
 _MAC = 16
 
 
-class NonceMint:
-    """Makes nonces and recognises its own, and those of every other mint with the same key."""
+class NonceKey(NamedTuple):
+    """A key, and from when on nonces are minted under it, in milliseconds since 1970."""
 
-    def __init__(self, key: Callable[[], bytes], lifetime: timedelta) -> None:
-        """``key`` is asked for each nonce, as another may take its place; nonces under the old one are bad then."""
-        if len(key()) < MIN_KEY:
+    begins: int
+    octets: bytes
+
+
+NonceKeys = tuple[NonceKey, ...]  # ascending; nonces from before the first are under the first
+
+
+def due(keys: NonceKeys, now: float) -> int | None:
+    """When the key begins that must be made now; None if it is there.
+
+    It is the same for all replicas, so that of two that make it at once one is too late and takes the other's.
+    """
+    period = _milliseconds(KEY_PERIOD)
+    begins = (int(now * 1000) // period + 2) * period
+    return begins if all(each.begins < begins for each in keys) else None
+
+
+def over(keys: NonceKeys, floor: bytes) -> NonceKeys:
+    """The keys of which all nonces lie below ``floor``: each whose successor begins there."""
+    oldest = int.from_bytes(floor[:_TIME], "big")
+    return tuple(key for key, successor in itertools.pairwise(keys) if successor.begins <= oldest)
+
+
+class NonceMint:
+    """Makes nonces and recognises its own, and those of every other mint with the same keys."""
+
+    def __init__(self, keys: Callable[[], NonceKeys], lifetime: timedelta) -> None:
+        """``keys`` is asked with each nonce; one under a key that is not among them any more is bad."""
+        if any(len(each.octets) < MIN_KEY for each in keys()):
             raise ValueError(f"the key of a mint has {MIN_KEY} octets at least")
-        self._key = key
+        self._keys = keys
         self._lifetime = _milliseconds(lifetime)
 
     def mint(self, now: float) -> str:
@@ -68,7 +102,15 @@ class NonceMint:
         return max(oldest, 0).to_bytes(_TIME, "big") + bytes(_RANDOM)
 
     def _mac(self, identity: bytes) -> bytes:
-        return blake2b(identity, key=self._key(), person=_DOMAIN, digest_size=_MAC).digest()
+        return blake2b(identity, key=self._key_of(identity), person=_DOMAIN, digest_size=_MAC).digest()
+
+    def _key_of(self, identity: bytes) -> bytes:
+        """The key of the time at which a nonce was minted."""
+        minted, keys = int.from_bytes(identity[:_TIME], "big"), self._keys()
+        for key in reversed(keys):
+            if key.begins <= minted:
+                return key.octets
+        return keys[0].octets
 
 
 def _milliseconds(span: timedelta) -> int:

@@ -26,7 +26,10 @@ class Sweeper:
 
     async def sweep(self) -> int:
         """Move on all orders and authorizations whose time is over; return how many rows were moved or deleted."""
-        swept = await self._database.forget_nonces(self._nonces.floor(self._trail.now().timestamp()))
+        seconds = self._trail.now().timestamp()
+        floor = self._nonces.floor(seconds)
+        await self._database.look_after_nonce_keys(seconds, floor)
+        swept = await self._database.forget_nonces(floor)
         long_ago = self._trail.now() - PAUSE_LASTS
         if await self._database.read(failures.any_old(long_ago)):
             await self._database.write(failures.forget_old(long_ago))

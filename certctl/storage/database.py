@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
+from certctl.acme.nonces import NonceKeys
+
 T = TypeVar("T")
 A = TypeVar("A")
 B = TypeVar("B")
@@ -60,8 +62,8 @@ class Database(Protocol):
     """
 
     @property
-    def nonce_key(self) -> bytes:
-        """The key under which nonces are minted, shared by all who use this database (32 bytes). It may change."""
+    def nonce_keys(self) -> NonceKeys:
+        """The keys under which nonces are minted, shared by all who use this database. They change."""
 
     async def read(self, query: Query[T]) -> T:
         """Return what the query finds."""
@@ -72,6 +74,12 @@ class Database(Protocol):
     async def write(self, *statements: Statement) -> None:
         """Make the change that all statements together are, durably; raise Conflict, and change nothing, if one of
         them touches another number of rows than it names.
+        """
+
+    async def look_after_nonce_keys(self, now: float, floor: bytes) -> None:
+        """Learn the keys that others made, make the one that is due, forget those whose nonces lie below ``floor``.
+
+        All who use this database call it once in ``acme.nonces.KEY_PERIOD`` at least.
         """
 
     async def forget_nonces(self, floor: bytes) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from time import perf_counter
 from typing import Protocol
 
+from certctl.acme.nonces import NonceKeys
 from certctl.storage.database import A, B, Database, Query, Statement, T, Unavailable
 
 
@@ -29,9 +30,9 @@ class MeasuredDatabase:
         self._meter = meter
 
     @property
-    def nonce_key(self) -> bytes:
+    def nonce_keys(self) -> NonceKeys:
         """See Database."""
-        return self._database.nonce_key
+        return self._database.nonce_keys
 
     async def read(self, query: Query[T]) -> T:
         """See Database."""
@@ -65,6 +66,10 @@ class MeasuredDatabase:
             raise
         finally:
             self._meter.asked("write", perf_counter() - began)
+
+    async def look_after_nonce_keys(self, now: float, floor: bytes) -> None:
+        """See Database."""
+        await self._database.look_after_nonce_keys(now, floor)
 
     async def forget_nonces(self, floor: bytes) -> int:
         """See Database."""

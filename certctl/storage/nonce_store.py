@@ -1,9 +1,9 @@
-"""The spent nonces of the embedded engine, and the key under which nonces are minted.
+"""The spent nonces of the embedded engine, and the keys under which nonces are minted.
 
 A nonce must be spent for ever, a restart included, but is worth no fsync and no row. The spent ones are kept in memory
 and appended to a file for each minute in which they were minted; when all of a minute's have expired, its file goes
 whole. What a process wrote before it was killed is still there; only a crash of the machine can lose it, and after one
-the boot id differs: then the key is made anew, and every nonce from before is invalid instead of replayable.
+the boot id differs: then the keys are made anew, and every nonce from before is invalid instead of replayable.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import secrets
 from pathlib import Path
 
 import attrs
+
+from certctl.acme.nonces import NonceKey, NonceKeys, due, over
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _EPOCH = "epoch"
@@ -52,16 +54,16 @@ class NonceStore:
         """Open or make the directory; raise OSError if that cannot be."""
         self._directory = directory
         self._minutes: dict[int, _Minute] = {}
-        self.key = secrets.token_bytes(_KEY)
+        self.keys: NonceKeys = (NonceKey(0, secrets.token_bytes(_KEY)),)
         if directory is None:
             return
         directory.mkdir(mode=0o700, exist_ok=True)
-        if (key := _key_of_this_boot(directory / _EPOCH)) is None:
+        if not (keys := _keys_of_this_boot(directory / _EPOCH)):
             for old in directory.iterdir():
                 old.unlink()
-            _write_epoch(directory / _EPOCH, self.key)
+            _write_epoch(directory / _EPOCH, self.keys)
         else:
-            self.key = key
+            self.keys = keys
             for path in directory.glob("minute-*"):
                 self._open(int(path.name.removeprefix("minute-")))
 
@@ -82,6 +84,17 @@ class NonceStore:
         return sum(
             self._minutes.pop(number).drop() for number in [each for each in self._minutes if each < first]
         )
+
+    def look_after_keys(self, now: float, floor: bytes) -> None:
+        """Make the key that is due, and forget those whose nonces lie below ``floor``; raise OSError."""
+        dead, begins = over(self.keys, floor), due(self.keys, now)
+        kept = tuple(each for each in self.keys if each not in dead)
+        if begins is not None:
+            kept += (NonceKey(begins, secrets.token_bytes(_KEY)),)
+        if kept != self.keys:
+            if self._directory is not None:
+                _write_epoch(self._directory / _EPOCH, kept)
+            self.keys = kept
 
     def close(self) -> None:
         """Let go of the files."""
@@ -115,19 +128,25 @@ def _append(descriptor: int, nonce: bytes) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _key_of_this_boot(path: Path) -> bytes | None:
-    """The key, if the file is whole and from this boot."""
+def _keys_of_this_boot(path: Path) -> NonceKeys:
+    """The keys, if the file is whole and from this boot; else none. A key without a time was the first."""
     try:
-        boot, _, key = path.read_text().strip().partition(" ")
-        found = bytes.fromhex(key)
+        (boot, first), *others = (line.split(" ") for line in path.read_text().splitlines())
+        found = [NonceKey(0, bytes.fromhex(first)) if first else None]
+        found += [NonceKey(int(begins), bytes.fromhex(key)) for begins, key in others]
     except (OSError, ValueError):
-        return None
-    return found if boot == boot_id() and len(found) == _KEY else None
+        return ()
+    keys = tuple(sorted(each for each in found if each is not None))
+    whole = keys and all(len(each.octets) == _KEY for each in keys)
+    return keys if whole and boot == boot_id() else ()
 
 
-def _write_epoch(path: Path, key: bytes) -> None:
+def _write_epoch(path: Path, keys: NonceKeys) -> None:
+    """Replace the file: the boot with the first of all keys, if it is there still; then a line for each other."""
     new = path.with_suffix(".new")
+    first = "".join(each.octets.hex() for each in keys if not each.begins)
+    lines = [f"{boot_id()} {first}", *(f"{each.begins} {each.octets.hex()}" for each in keys if each.begins)]
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
-        file.write(f"{boot_id()} {key.hex()}\n")
+        file.write("".join(f"{line}\n" for line in lines))
     new.replace(path)

@@ -4,20 +4,22 @@ Changes are right because each names the state that it leaves: under READ COMMIT
 another transaction looks at its condition again, on the row as that one left it, and the server counts the rows.
 
 Spent nonces are rows of an UNLOGGED table: spending one does not wait for the disk, and after a crash of the server,
-or on a standby that took its place, the table is empty. In the same table lies the row with the key under which all
-processes mint. So a crash that forgets which nonces were spent takes the key as well, and what was minted before is
+or on a standby that took its place, the table is empty. In the same table lie the rows with the keys under which all
+processes mint. So a crash that forgets which nonces were spent takes the keys as well, and what was minted before is
 refused instead of taken again.
 """
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 import attrs
 import psycopg2
 
+from certctl.acme.nonces import NonceKey, NonceKeys, due, over
 from certctl.storage.database import (
     A,
     B,
@@ -31,22 +33,23 @@ from certctl.storage.database import (
     Unavailable,
 )
 from certctl.storage.postgres_pool import Pool
-from certctl.storage.postgres_schema import EPOCH, migrate
+from certctl.storage.postgres_schema import EPOCH, EPOCHS_PLACE, migrate
 from certctl.storage.postgres_sql import CONFLICT, Command, changing, command
 from certctl.storage.postgres_wire import Wire
 
 BATCH = 5000  # nonces forgotten in one statement
 BATCHES = 100  # in one call; what is left waits for the next
+_TIME = 6  # octets of the time at which a key begins, in milliseconds
 ATTEMPTS = 3  # at a change that the server undid because of a deadlock
 _DEADLOCKS = ("40001", "40P01")
 
 
 @attrs.frozen
 class _Epoch:
-    """A life of the nonces' table, and the key of the nonces that belong to it."""
+    """A life of the nonces' table, and the keys of the nonces that belong to it."""
 
     id: bytes
-    key: bytes = attrs.field(repr=False)
+    keys: NonceKeys = attrs.field(repr=False)
 
 
 class PostgresDatabase(Database):
@@ -54,7 +57,7 @@ class PostgresDatabase(Database):
 
     def __init__(self, url: str, reactor: Any, connections: int) -> None:
         self._pool = Pool(url, reactor, connections, self._welcome)
-        self._epoch = _Epoch(b"", b"")
+        self._epoch = _Epoch(b"", ())
 
     @classmethod
     async def open(cls, url: str, reactor: Any, connections: int) -> PostgresDatabase:
@@ -76,8 +79,8 @@ class PostgresDatabase(Database):
         return database
 
     @property
-    def nonce_key(self) -> bytes:
-        return self._epoch.key
+    def nonce_keys(self) -> NonceKeys:
+        return self._epoch.keys
 
     async def read(self, query: Query[T]) -> T:
         if not query.sql:  # nothing is asked for
@@ -116,6 +119,16 @@ class PostgresDatabase(Database):
                 if attempt == ATTEMPTS:
                     raise Unavailable(f"the database gave up a change: {error}") from error
 
+    async def look_after_nonce_keys(self, now: float, floor: bytes) -> None:
+        await self._pool.use(self._welcome)
+        keys = self._epoch.keys
+        dead, begins = [each for each in over(keys, floor) if each.begins], due(keys, now)
+        if begins is None and not dead:
+            return
+        made = [] if begins is None else [(_place(begins), secrets.token_bytes(32))]
+        await self._pool.use(lambda wire: _change_keys(wire, made, [_place(each.begins) for each in dead]))
+        await self._pool.use(self._welcome)
+
     async def forget_nonces(self, floor: bytes) -> int:
         forgotten = 0
         for _ in range(BATCHES):
@@ -134,10 +147,25 @@ class PostgresDatabase(Database):
         Each new connection begins so: all of them ended if the server went down.
         """
         found = (await wire.query(_READ_EPOCH)).fetchall()
-        if not found:
+        if not found or found[0][1] is None:
             new = secrets.token_bytes(16), secrets.token_bytes(32)
             found = (await wire.query(_BEGIN_EPOCH, new)).fetchall()
-        self._epoch = _Epoch(*found[0])
+        (_, epoch, first), *others = found
+        later = (NonceKey(int.from_bytes(place[-_TIME:], "big"), key) for place, _, key in others)
+        self._epoch = _Epoch(epoch, (NonceKey(0, first), *later))
+
+
+def _place(begins: int) -> bytes:
+    """What stands in the place of a nonce where a key is that begins then: behind the epoch, in the keys' order."""
+    return EPOCHS_PLACE + begins.to_bytes(_TIME, "big")
+
+
+async def _change_keys(wire: Wire, made: Sequence[tuple[bytes, bytes]], dead: Sequence[bytes]) -> None:
+    """Add keys, unless another process was first, and forget others."""
+    adding = "INSERT INTO acme_nonces (nonce, key) VALUES (%s, %s) ON CONFLICT DO NOTHING"
+    forgetting = "DELETE FROM acme_nonces WHERE nonce = %s"
+    texts = [adding] * len(made) + [forgetting] * len(dead)
+    await wire.query(";".join(texts), [part for each in made for part in each] + list(dead))
 
 
 def _rows(cursor: Any) -> list[Row]:
@@ -149,7 +177,8 @@ def _nothing(cursor: Any) -> None:
     return None
 
 
-_READ_EPOCH = f"SELECT epoch, key FROM acme_nonces WHERE nonce = {EPOCH}"
+# The epoch comes first: it is a row with an id. The keys behind it have none.
+_READ_EPOCH = f"SELECT nonce, epoch, key FROM acme_nonces WHERE nonce >= {EPOCH} ORDER BY nonce"
 _BEGIN_EPOCH = (
     f"INSERT INTO acme_nonces (nonce, epoch, key) VALUES ({EPOCH}, %s, %s) ON CONFLICT DO NOTHING;"
     f" {_READ_EPOCH}"

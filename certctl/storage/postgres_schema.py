@@ -11,9 +11,8 @@ from certctl.storage.postgres_wire import Wire
 
 LOCK = 0x63657274_63746C00  # "certctl": the advisory lock under which one process at a time migrates
 SERIAL = "BIGINT GENERATED ALWAYS AS IDENTITY"
-EPOCH = (
-    "'\\x" + "ff" * 17 + "'::bytea"
-)  # the nonce of the row that has the key: longer than any, and behind all
+EPOCHS_PLACE = b"\xff" * 17  # the nonce of the row that has the first key: longer than any, and behind all
+EPOCH = f"'\\x{EPOCHS_PLACE.hex()}'::bytea"
 
 _BEGIN = "BEGIN; SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock(%s)"
 _EXISTING = (

@@ -21,6 +21,7 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from certctl.acme.nonces import NonceKeys
 from certctl.storage import sqlite_types
 from certctl.storage.database import (
     A,
@@ -142,8 +143,8 @@ class SqliteDatabase(Database):
             self._thread.start()
 
     @property
-    def nonce_key(self) -> bytes:
-        return self._nonces.key
+    def nonce_keys(self) -> NonceKeys:
+        return self._nonces.keys
 
     async def read(self, query: Query[T]) -> T:
         return self._read(query)
@@ -167,6 +168,12 @@ class SqliteDatabase(Database):
         elif len(self._gathered) == 1 and not self._committing:
             self._reactor.callLater(self._gathering, self._begin)  # at least with all that this turn brings
         await change.done
+
+    async def look_after_nonce_keys(self, now: float, floor: bytes) -> None:
+        try:
+            self._nonces.look_after_keys(now, floor)
+        except OSError as error:
+            raise Unavailable(f"the nonces' keys cannot be kept: {error}") from error
 
     async def forget_nonces(self, floor: bytes) -> int:
         return self._nonces.forget(floor)

@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from certctl.acme.limits import Limit
+from certctl.acme.nonces import NonceMint
 from certctl.acme.objects import Status
 from certctl.storage import (
     accounts,
@@ -192,7 +193,52 @@ class NonceRaceTests(FleetCase):
 
     def test_one_key_for_all(self) -> None:
         """All processes mint under the same key, one that starts later included."""
-        self.assertEqual({self.another().nonce_key for _ in range(3)}, {self.database.nonce_key})
+        self.assertEqual({self.another().nonce_keys for _ in range(3)}, {self.database.nonce_keys})
+
+    def test_keys_made_at_once(self) -> None:
+        """Ten processes that make the next key at once make one, and know it all, as does one that starts later."""
+        processes = [self.database, *(self.another() for _ in range(9))]
+        now, key = NOW.timestamp(), self.database.nonce_keys[0]
+        self.together(*(each.look_after_nonce_keys(now, bytes(16)) for each in processes))
+        for each in processes[1:]:
+            self.loop.result(each.look_after_nonce_keys(now, bytes(16)))
+        found = {each.nonce_keys for each in (*processes, self.another())}
+        self.assertEqual(len(found), 1, found)
+        (keys,) = found
+        self.assertEqual((keys[0], len(keys)), (key, 2))
+
+    def test_nonces_go_round(self) -> None:
+        """Before and after the change of keys, what one process minted is good at another, once."""
+        one, other = self.database, self.another()
+        for day in range(5):
+            now = NOW.timestamp() + 86_400 * day
+            mints = [NonceMint(partial(getattr, each, "nonce_keys"), HOUR) for each in (one, other)]
+            for each, mint in zip((one, other), mints, strict=True):
+                self.loop.result(each.look_after_nonce_keys(now, mint.floor(now)))
+            for each, mint in ((other, mints[0]), (one, mints[1])):
+                nonce = mints[1].redeemable(mint.mint(now), now + 1)
+                self.spend(each, mints[0].redeemable(mint.mint(now), now + 1))
+                self.spend(each, nonce)
+                self.assertRaises(NonceSpent, self.spend, other, nonce)
+        # The first one stays, as it is the epoch's; beside it those of yesterday or today, and the next ones.
+        self.assertEqual(len(one.nonce_keys), 4)
+        self.assertEqual(self.count("acme_nonces WHERE key IS NOT NULL"), 4)
+
+    def test_keys_cost_no_round_trip(self) -> None:
+        """A request that redeems a nonce sends one text, on the day of a new key as well."""
+        self.loop.result(self.database.look_after_nonce_keys(NOW.timestamp(), bytes(16)))
+        other = self.another()
+        self.loop.result(other.look_after_nonce_keys(NOW.timestamp() + 86_400, bytes(16)))
+        sent: list[str] = []
+        query = Wire.query
+
+        async def counted(wire: Wire, text: str, parameters: Any = ()) -> Any:
+            sent.append(text)
+            return await query(wire, text, parameters)
+
+        self.patch(Wire, "query", counted)
+        self.spend(self.database, bytes(16))
+        self.assertEqual(len(sent), 1, sent)
 
     def test_many_rows_with_a_nonce(self) -> None:
         """All rows of the second query come, and a first that finds nothing hides none of them."""
@@ -206,13 +252,13 @@ class NonceRaceTests(FleetCase):
     def test_emptied_table(self) -> None:
         """Whoever empties the table of spent nonces makes all nonces invalid: a running server takes a new key."""
         processes = [self.database, self.another()]
-        key = self.database.nonce_key
+        key = self.database.nonce_keys
         self.spend(processes[0], b"a" * 16)
         self.server.sql("TRUNCATE acme_nonces", self.name)
         for database in processes:
             self.assertRaises(NonceSpent, self.spend, database, b"a" * 16)
-        self.assertNotEqual(processes[0].nonce_key, key)
-        self.assertEqual(processes[1].nonce_key, processes[0].nonce_key)
+        self.assertNotEqual(processes[0].nonce_keys, key)
+        self.assertEqual(processes[1].nonce_keys, processes[0].nonce_keys)
         self.spend(processes[1], b"b" * 16)
 
     def spend(self, database: PostgresDatabase | Any, nonce: bytes) -> None:
@@ -312,7 +358,7 @@ class MigrationTests(FleetCase):
         for each in made:
             self.addCleanup(partial(self.close, each))
         self.assertEqual({type(each) for each in made}, {PostgresDatabase})
-        self.assertEqual(len({each.nonce_key for each in made}), 1)
+        self.assertEqual(len({each.nonce_keys for each in made}), 1)
         applied = self.server.sql("SELECT version, oldest_code FROM schema_migrations ORDER BY 1", "test_ten")
         self.assertEqual(applied, [(each.version, each.oldest_code) for each in migrations()])
 
@@ -356,7 +402,7 @@ class CrashTests(SynchronousTestCase):
     def test_restart(self) -> None:
         """Who asks while the server restarts waits, and is answered; nonces hold."""
         database = self.open()
-        key = database.nonce_key
+        key = database.nonce_keys
         self.loop.result(database.redeem(bytes(16), nothing(), nothing()))
         self.server.stop()
         self.loop.turn(0.2)
@@ -366,7 +412,7 @@ class CrashTests(SynchronousTestCase):
         self.server.start()
         self.assertIsNone(self.loop.result(asked))
         self.assertEqual(self.numbers(database), [1])
-        self.assertEqual(database.nonce_key, key)
+        self.assertEqual(database.nonce_keys, key)
         self.assertRaises(NonceSpent, self.loop.result, database.redeem(bytes(16), nothing(), nothing()))
 
     def test_down(self) -> None:
@@ -382,7 +428,7 @@ class CrashTests(SynchronousTestCase):
     def test_crash(self) -> None:
         """A crash keeps every change that was answered, and makes every nonce from before it invalid."""
         processes = [self.open(), self.open()]
-        key = processes[0].nonce_key
+        key = processes[0].nonce_keys
         for n in range(20):
             self.loop.result(processes[n % 2].write(entry("kept", n=n)))
         self.loop.result(processes[0].redeem(bytes(16), nothing(), nothing()))
@@ -390,10 +436,10 @@ class CrashTests(SynchronousTestCase):
         self.server.start()
         self.loop.turn(0.2)
         self.assertEqual(self.numbers(processes[0]), list(range(20)))
-        self.assertNotEqual(processes[0].nonce_key, key)
+        self.assertNotEqual(processes[0].nonce_keys, key)
         self.loop.turn(0.2)
         self.assertEqual(self.numbers(processes[1]), list(range(20)))
-        self.assertEqual(processes[1].nonce_key, processes[0].nonce_key)
+        self.assertEqual(processes[1].nonce_keys, processes[0].nonce_keys)
         self.loop.result(processes[1].redeem(b"new" * 5 + b".", nothing(), nothing()))
 
     def test_crash_under_load(self) -> None:
@@ -456,7 +502,7 @@ class CrashTests(SynchronousTestCase):
         self.addCleanup(standby.remove)
         standby.start()
         database = self.open(f"postgresql://postgres@{HOST}:{self.server.port},{HOST}:{standby.port}/certctl")
-        key = database.nonce_key
+        key = database.nonce_keys
         self.loop.result(database.write(entry("before", n=1)))
         (sent,) = self.server.sql("SELECT pg_current_wal_lsn()::text")
         while standby.sql(f"SELECT pg_last_wal_replay_lsn() < '{sent[0]}'") == [(True,)]:
@@ -468,7 +514,7 @@ class CrashTests(SynchronousTestCase):
         standby.sql("SELECT pg_promote()")
         self.assertIsNone(self.loop.result(asked))
         self.assertEqual(self.numbers(database), [1, 2])
-        self.assertNotEqual(database.nonce_key, key)
+        self.assertNotEqual(database.nonce_keys, key)
         self.loop.result(database.redeem(bytes(16), nothing(), nothing()))
 
     def test_standby_is_passed_over(self) -> None:

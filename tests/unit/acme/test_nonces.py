@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from certctl.acme.encoding import base64url, from_base64url
-from certctl.acme.nonces import NonceMint
+from certctl.acme.nonces import KEY_PERIOD, NonceKey, NonceKeys, NonceMint, due, over
 from certctl.acme.problems import Problem, ProblemType
 
 KEY = bytes(range(32))
+KEYS = (NonceKey(0, KEY),)
 NOW = 1_800_000_000.0
 LIFETIME = 300.0
 
@@ -22,7 +23,7 @@ class NonceMintTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Make a mint whose nonces live five minutes."""
-        self.mint = NonceMint(lambda: KEY, timedelta(minutes=5))
+        self.mint = NonceMint(lambda: KEYS, timedelta(minutes=5))
 
     def refused(self, nonce: str, now: float, words: str) -> None:
         """Show that a nonce is refused as badNonce in these words."""
@@ -49,10 +50,10 @@ class NonceMintTests(SynchronousTestCase):
         """Every mint with the key knows the nonce, after a restart too; a mint with another key does not."""
         nonce = self.mint.mint(NOW)
         self.assertEqual(
-            NonceMint(lambda: KEY, timedelta(minutes=5)).redeemable(nonce, NOW),
+            NonceMint(lambda: KEYS, timedelta(minutes=5)).redeemable(nonce, NOW),
             self.mint.redeemable(nonce, NOW),
         )
-        other = NonceMint(lambda: bytes(32), timedelta(minutes=5))
+        other = NonceMint(lambda: _keys(bytes(32)), timedelta(minutes=5))
         self.refused(other.mint(NOW), NOW, "not one of this server's")
 
     def test_expiry(self) -> None:
@@ -76,7 +77,7 @@ class NonceMintTests(SynchronousTestCase):
     @given(st.integers(0, 31), st.integers(1, 255))
     def test_forged(self, place: int, change: int) -> None:
         """No octet can be changed: neither the time, nor the randomness, nor the MAC."""
-        mint = NonceMint(lambda: KEY, timedelta(minutes=5))
+        mint = NonceMint(lambda: KEYS, timedelta(minutes=5))
         octets = bytearray(from_base64url(mint.mint(NOW)))
         octets[place] ^= change
         problem = self.assertRaises(Problem, mint.redeemable, base64url(bytes(octets)), NOW)
@@ -85,7 +86,7 @@ class NonceMintTests(SynchronousTestCase):
     @given(st.text())
     def test_arbitrary(self, nonce: str) -> None:
         """Any text raises badNonce and nothing else."""
-        mint = NonceMint(lambda: KEY, timedelta(minutes=5))
+        mint = NonceMint(lambda: KEYS, timedelta(minutes=5))
         self.assertIs(self.assertRaises(Problem, mint.redeemable, nonce, NOW).type, ProblemType.BAD_NONCE)
 
     def test_one_spelling(self) -> None:
@@ -96,19 +97,32 @@ class NonceMintTests(SynchronousTestCase):
         for each in spelled:
             self.refused(each, NOW, "not one of this server's")
 
-    def test_another_key(self) -> None:
-        """When another key takes the place of the first, nonces of the first are bad, and new ones good."""
-        keys = [KEY]
-        mint = NonceMint(lambda: keys[-1], timedelta(minutes=5))
-        before = mint.mint(NOW)
-        keys.append(bytes(32))
-        self.assertRaises(Problem, mint.redeemable, before, NOW)
-        self.assertEqual(len(mint.redeemable(mint.mint(NOW), NOW)), 16)
+    def test_key_of_its_time(self) -> None:
+        """A nonce is under the key of the time that it names: the next key changes nothing for it."""
+        later = NonceKey(int(NOW * 1000) + 100, bytes(32))
+        before = self.mint.mint(NOW)
+        mint = NonceMint(lambda: (*KEYS, later), timedelta(minutes=5))
+        self.assertEqual(len(mint.redeemable(before, NOW + 1)), 16)
+        after = mint.mint(NOW + 0.1)
+        self.assertEqual(len(mint.redeemable(after, NOW + 1)), 16)
+        self.refused(
+            after, NOW + 1, "not one of this server's"
+        )  # as this mint has not heard of the later key
+        alone = NonceMint(lambda: (later,), timedelta(minutes=5))
+        self.assertRaises(Problem, alone.redeemable, before, NOW)
+
+    @given(st.floats(-60, 60), st.integers(0, 86_400_000))
+    def test_clocks_that_differ(self, skew: float, at: int) -> None:
+        """Around the change of keys it makes no difference whose clock is ahead."""
+        keys = (*KEYS, NonceKey(86_400_000, bytes(32)))
+        one, other = (NonceMint(lambda: keys, timedelta(minutes=5)) for _ in range(2))
+        now = 86_400 - 40_000 / 1000 + at / 1000
+        self.assertEqual(len(other.redeemable(one.mint(now), now + skew)), 16)
 
     @given(st.floats(-1000, 1000), st.floats(-60, 60))
     def test_floor(self, age: float, skew: float) -> None:
         """What lies below the floor can be redeemed on no replica, be its clock a minute behind or ahead."""
-        mint = NonceMint(lambda: KEY, timedelta(minutes=5))
+        mint = NonceMint(lambda: KEYS, timedelta(minutes=5))
         nonce = mint.mint(NOW - age)
         if from_base64url(nonce)[:16] < mint.floor(NOW):
             self.assertRaises(Problem, mint.redeemable, nonce, NOW + skew)
@@ -122,4 +136,37 @@ class NonceMintTests(SynchronousTestCase):
 
     def test_short_key(self) -> None:
         """A key shorter than the hash is refused (RFC 2104 section 3)."""
-        self.assertRaises(ValueError, NonceMint, lambda: bytes(31), timedelta(minutes=5))
+        self.assertRaises(ValueError, NonceMint, lambda: _keys(bytes(31)), timedelta(minutes=5))
+
+
+class KeyTests(SynchronousTestCase):
+    """Keys follow one another."""
+
+    def test_due(self) -> None:
+        """The key that is made now begins at the end of tomorrow, and there is one for each day."""
+        noon, day = 10 * 86_400 + 43_200, 86_400_000
+        self.assertEqual(due(KEYS, noon), 12 * day)
+        self.assertEqual(due(KEYS, noon + 43_199), 12 * day)
+        self.assertIsNone(due((*KEYS, NonceKey(12 * day, KEY)), noon))
+        self.assertEqual(due((*KEYS, NonceKey(12 * day, KEY)), noon + 43_200), 13 * day)
+
+    @given(st.floats(0, 4e9))
+    def test_known_in_time(self, now: float) -> None:
+        """Whoever looks once in a period knows each key before it is used."""
+        begins = due(KEYS, now)
+        assert begins is not None
+        self.assertGreaterEqual(begins, (now + KEY_PERIOD.total_seconds()) * 1000 - 1)
+
+    def test_clock_set_back(self) -> None:
+        """Who believes to be in an earlier time makes no key for a time that others are in already."""
+        self.assertIsNone(due((*KEYS, NonceKey(12 * 86_400_000, KEY)), 9 * 86_400))
+
+    def test_over(self) -> None:
+        """A key is over when the key that followed it began before the oldest nonce that may be good."""
+        keys: NonceKeys = tuple(NonceKey(begins, KEY) for begins in (0, 100, 200))
+        floor = [each.to_bytes(6, "big") + bytes(10) for each in (99, 100, 199, 200, 10_000)]
+        self.assertEqual([len(over(keys, each)) for each in floor], [0, 1, 1, 2, 2])
+
+
+def _keys(octets: bytes) -> NonceKeys:
+    return (NonceKey(0, octets),)

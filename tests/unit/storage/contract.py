@@ -10,6 +10,7 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from certctl.acme.nonces import NonceMint
 from certctl.acme.objects import Account, Profile
 from certctl.storage import accounts, audit, issuers, profiles
 from certctl.storage.database import (
@@ -26,6 +27,7 @@ from certctl.storage.database import (
 T = TypeVar("T")
 NOW = datetime(2026, 5, 17, 12, 0, 0, 123456, tzinfo=UTC)
 HOUR = timedelta(hours=1)
+DAY = 86_400  # seconds
 PROFILE = Profile(id="prof-test", name="Test", issuer_id="iss-test", max_ttl_seconds=3600)
 ACCOUNT = Account(
     id="acme-acc-1",
@@ -213,8 +215,52 @@ class NonceContract(DatabaseCase):
 
     def test_key(self) -> None:
         """There is a key of 32 octets to mint nonces under."""
-        self.assertEqual(len(self.database.nonce_key), 32)
-        self.assertNotEqual(self.database.nonce_key, bytes(32))
+        ((begins, octets),) = self.database.nonce_keys
+        self.assertEqual((begins, len(octets)), (0, 32))
+        self.assertNotEqual(octets, bytes(32))
+
+    def look_after_keys(self, days: float) -> NonceMint:
+        """Look after the keys so long after NOW; return a mint that has them."""
+        mint = NonceMint(lambda: self.database.nonce_keys, timedelta(minutes=5))
+        now = NOW.timestamp() + days * DAY
+        self.result(self.database.look_after_nonce_keys(now, mint.floor(now)))
+        return mint
+
+    def test_next_key(self) -> None:
+        """A key is made a day or two before nonces are minted under it, once, and is another one."""
+        for _ in range(3):
+            self.look_after_keys(0)
+        first, second = self.database.nonce_keys
+        ahead = second.begins / 1000 - NOW.timestamp()
+        self.assertTrue(DAY <= ahead <= 2 * DAY, ahead)
+        self.assertEqual(len({first.octets, second.octets}), 2)
+        self.assertEqual(len(second.octets), 32)
+
+    def test_nonces_outlive_their_key(self) -> None:
+        """A nonce that was minted just before the next key is good for its life, and spent once, on every day."""
+        for day in range(5):
+            self.look_after_keys(day)
+            keys = self.database.nonce_keys
+            change = (
+                next(each.begins for each in keys if each.begins > (NOW.timestamp() + day * DAY) * 1000)
+                / 1000
+            )
+            mint = self.look_after_keys(day)
+            before, after = mint.mint(change - 1), mint.mint(change + 1)
+            self.look_after_keys((change + 2 - NOW.timestamp()) / DAY)
+            for nonce in (before, after):
+                spent = mint.redeemable(nonce, change + 3)
+                self.spend(spent)
+                self.assertRaises(NonceSpent, self.spend, spent)
+
+    def test_old_keys_are_forgotten(self) -> None:
+        """However long a server runs, few keys are kept, and each day's is one that was not there before."""
+        seen: set[bytes] = set()
+        for day in range(8):
+            self.look_after_keys(day)
+            seen |= {each.octets for each in self.database.nonce_keys}
+            self.assertLessEqual(len(self.database.nonce_keys), 4)
+        self.assertEqual(len(seen), 9)
 
 
 async def _all(changes: list[Deferred[Any]]) -> None:

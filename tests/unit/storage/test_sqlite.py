@@ -215,7 +215,7 @@ class NonceFileTests(FileCase):
     def setUp(self) -> None:
         super().setUp()
         self.nonces = self.path.with_name("certctl-nonces")
-        self.key = self.database.nonce_key
+        self.key = self.database.nonce_keys
         self.spend(b"\x07" * 16)
 
     def spend(self, nonce: bytes) -> None:
@@ -230,7 +230,7 @@ class NonceFileTests(FileCase):
     def test_spent_over_a_restart(self) -> None:
         """In one run of the machine a nonce stays spent over a restart, and others stay good."""
         self.reopen()
-        self.assertEqual(self.database.nonce_key, self.key)
+        self.assertEqual(self.database.nonce_keys, self.key)
         self.assertRaises(NonceSpent, self.spend, b"\x07" * 16)
         self.spend(b"\x08" * 16)
 
@@ -250,27 +250,27 @@ class NonceFileTests(FileCase):
         """After a crash of the machine there is another key, so that no nonce from before is good."""
         self._boot("another")
         self.reopen()
-        self.assertNotEqual(self.database.nonce_key, self.key)
-        kept = self.database.nonce_key
+        self.assertNotEqual(self.database.nonce_keys, self.key)
+        kept = self.database.nonce_keys
         self.reopen()
-        self.assertEqual(self.database.nonce_key, kept)
+        self.assertEqual(self.database.nonce_keys, kept)
 
     def test_boot_id_that_cannot_be_read(self) -> None:
         """Where the machine's run cannot be told, every start makes a new key."""
         self.patch(nonce_store, "_BOOT_ID", Path(self.mktemp()))
         self.reopen()
-        first = self.database.nonce_key
+        first = self.database.nonce_keys
         self.reopen()
-        self.assertNotEqual(self.database.nonce_key, first)
+        self.assertNotEqual(self.database.nonce_keys, first)
 
     def test_damaged(self) -> None:
         """Whatever lies in the place of the key, the server starts, and takes no nonce from before."""
         for content in (b"", b"no key", b"\xff" * 5000, bytes(4096)):
             self.result(self.database.close())
-            key = self.database.nonce_key
+            key = self.database.nonce_keys
             (self.nonces / "epoch").write_bytes(content)
             self.database = SqliteDatabase(self.path)
-            self.assertNotEqual(self.database.nonce_key, key)
+            self.assertNotEqual(self.database.nonce_keys, key)
             self.spend(b"\x07" * 16)
 
     def test_torn_end(self) -> None:

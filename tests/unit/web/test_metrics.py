@@ -285,7 +285,7 @@ class MetricsTests(BenchCase):
             client.id,
             issued.url.rpartition("/")[2],
             serial,
-            self.bench.database.nonce_key.hex(),
+            self.bench.database.nonce_keys[0].octets.hex(),
         }
         self.assertEqual({each for each in secrets if each in text}, set())
         self.assertEqual(re.findall(r"acme-(?:acc|ord|authz|chall)-", text), [])
