@@ -61,6 +61,7 @@ lock: ## Make the lock files anew from setup.cfg, with the newest versions.
 	compile() { UV_CUSTOM_COMPILE_COMMAND="make lock" "$$uv/bin/uv" pip compile --quiet --upgrade --universal \
 	    --python-version 3.11 --generate-hashes --no-annotate "$$@" setup.cfg "$$uv/build.in"; }; \
 	compile --output-file requirements.lock; \
+	compile --extra postgres --constraint requirements.lock --output-file requirements-postgres.lock; \
 	compile --extra postgres --extra test --extra dev --constraint requirements.lock \
 	    --output-file requirements-test.lock
 
