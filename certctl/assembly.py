@@ -15,10 +15,9 @@ from klein.resource import KleinResource
 from twisted.internet.defer import Deferred
 from twisted.web.server import Request
 
-from certctl.acme.account_rules import AccountRules
 from certctl.acme.nonces import NonceMint
 from certctl.acme.objects import Account, ChallengeType
-from certctl.acme.profile_policy import Binding
+from certctl.assembly_values import account_rules, concurrency, network, profile_rules, rates
 from certctl.authority import Authority, Service
 from certctl.authority.accounts import Accounts
 from certctl.authority.administration import Administration
@@ -28,7 +27,8 @@ from certctl.authority.bindings import Bindings
 from certctl.authority.caa import Permission
 from certctl.authority.challenges import Challenges
 from certctl.authority.issuance import Issuance
-from certctl.authority.limits import Limits, Rates
+from certctl.authority.jobs import Jobs
+from certctl.authority.limits import Limits
 from certctl.authority.operators import Role
 from certctl.authority.orders import Orders
 from certctl.authority.profile_rules import ProfileRules
@@ -45,7 +45,7 @@ from certctl.sealing import Seal
 from certctl.settings import AuthType, Settings
 from certctl.storage.database import Database
 from certctl.storage.measured import MeasuredDatabase
-from certctl.validation.addresses import EgressPolicy, Network, Resolvers
+from certctl.validation.addresses import Network
 from certctl.validation.attempt import Validator
 from certctl.validation.caa import caa
 from certctl.validation.measured import MeasuredValidator
@@ -70,6 +70,7 @@ class Parts:
     background: Background
     bindings: Bindings
     challenges: Challenges
+    jobs: Jobs
     sweeper: Sweeper
     metrics: Metrics
     health: Health
@@ -100,7 +101,7 @@ def assemble(
     database = MeasuredDatabase(database, metrics.database)
     trail = Trail(database, reactor, metrics)
     nonces = NonceMint(lambda: database.nonce_keys, settings.acme_server_nonce_ttl)
-    rules = _profile_rules(settings)
+    rules = profile_rules(settings)
     ground = _Ground(
         settings=settings,
         database=database,
@@ -108,18 +109,19 @@ def assemble(
         reactor=reactor,
         trail=trail,
         background=background,
-        limits=Limits(database, trail, rules, _rates(settings)),
+        limits=Limits(database, trail, rules, rates(settings)),
         rules=rules,
-        network=_network(settings),
+        network=network(settings),
         permission=Permission(caa(reactor), settings.acme_server_caa_identities, _account_url(settings)),
         bindings=Bindings(database, trail, seal),
     )
     challenges = _challenges(ground, validating, metrics)
     metrics.validations.watch_waiting(challenges.waiting)
+    jobs = _jobs(ground)
     health = Health(database, trail, issuers)
     origin = Origin(settings.server_external_url or "", answers_to)
     dispatch = Dispatch(
-        admission=Admission(_authority(ground, challenges), database, nonces, reactor.seconds),
+        admission=Admission(_authority(ground, challenges, jobs), database, nonces, reactor.seconds),
         nonces=nonces,
         origin=origin,
         background=background,
@@ -134,6 +136,7 @@ def assemble(
         background=background,
         bindings=ground.bindings,
         challenges=challenges,
+        jobs=jobs,
         sweeper=Sweeper(database, trail, nonces),
         metrics=metrics,
         health=health,
@@ -165,7 +168,7 @@ def _api(ground: _Ground, origin: Origin, local_key: str) -> ApiDispatch | None:
     settings = ground.settings
     if settings.auth_type is AuthType.NONE:
         return None
-    rules = _account_rules(settings)
+    rules = account_rules(settings)
     accounts = Accounts(ground.database, ground.trail, ground.limits, ground.bindings, rules)
     administration = Administration(
         database=ground.database,
@@ -226,7 +229,7 @@ def _challenges(
         ground.background,
         ground.reactor,
         validators={type: MeasuredValidator(each, metrics.validations) for type, each in validators.items()},
-        concurrency=_concurrency(settings),
+        concurrency=concurrency(settings),
         network=ground.network,
         permission=ground.permission,
         authorization_ttl=settings.acme_server_authz_ttl,
@@ -234,9 +237,22 @@ def _challenges(
     )
 
 
-def _authority(ground: _Ground, challenges: Challenges) -> Authority:
+def _jobs(ground: _Ground) -> Jobs:
+    return Jobs(
+        ground.database,
+        ground.trail,
+        ground.issuers,
+        ground.rules,
+        ground.background,
+        ground.reactor,
+        timeout=ground.settings.signer_timeout,
+        hold=ground.settings.acme_server_poll_hold,
+    )
+
+
+def _authority(ground: _Ground, challenges: Challenges, jobs: Jobs) -> Authority:
     settings, database, trail, limits = ground.settings, ground.database, ground.trail, ground.limits
-    rules = _account_rules(settings)
+    rules = account_rules(settings)
     authorizations = Authorizations(
         database,
         trail,
@@ -273,7 +289,17 @@ def _authority(ground: _Ground, challenges: Challenges) -> Authority:
             ttl=settings.acme_server_order_ttl,
         ),
         challenges=challenges,
-        issuance=Issuance(database, trail, ground.issuers, ground.network, ground.permission, ground.rules),
+        issuance=Issuance(
+            database,
+            trail,
+            ground.issuers,
+            ground.network,
+            ground.permission,
+            ground.rules,
+            jobs,
+            deadline=settings.signer_deadline,
+        ),
+        jobs=jobs,
         revocation=Revocation(database, trail),
         renewals=renewals,
     )
@@ -290,46 +316,4 @@ def _validators(settings: Settings, reactor: Any) -> Mapping[ChallengeType, Vali
         reactor,
         http01_port=settings.acme_server_http01_port,
         tlsalpn01_port=settings.acme_server_tlsalpn01_port,
-    )
-
-
-def _concurrency(settings: Settings) -> Mapping[ChallengeType, int]:
-    return {
-        ChallengeType.HTTP01: settings.acme_server_http01_concurrency,
-        ChallengeType.DNS01: settings.acme_server_dns01_concurrency,
-        ChallengeType.TLSALPN01: settings.acme_server_tlsalpn01_concurrency,
-    }
-
-
-def _profile_rules(settings: Settings) -> ProfileRules:
-    return ProfileRules(
-        require_name_policy=settings.acme_server_require_name_policy,
-        max_identifiers=settings.acme_server_max_identifiers,
-        accounts=_account_rules(settings),
-    )
-
-
-def _account_rules(settings: Settings) -> AccountRules:
-    return AccountRules(
-        terms_url=settings.acme_server_tos_url or "",
-        binding=Binding.REQUIRED if settings.acme_server_eab_required else Binding.OPTIONAL,
-    )
-
-
-def _rates(settings: Settings) -> Rates:
-    return Rates(
-        orders_per_hour=settings.acme_server_rate_limit_orders_per_hour,
-        open_orders=settings.acme_server_rate_limit_concurrent_orders,
-        key_changes_per_hour=settings.acme_server_rate_limit_key_change_per_hour,
-        responses_per_hour=settings.acme_server_rate_limit_challenge_responds_per_hour,
-    )
-
-
-def _network(settings: Settings) -> Network:
-    return Network(
-        EgressPolicy(settings.acme_server_egress_allow, settings.acme_server_egress_deny),
-        Resolvers.of(
-            f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-            for host, port in settings.acme_server_dns01_resolver
-        ),
     )

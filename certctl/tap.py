@@ -170,6 +170,7 @@ class Daemon(Service):
         self._listen()
         # What is under way in a database for many may be another server's; the sweeper finds out.
         resumed = await self._parts.challenges.resume(SILENCE if settings.on_postgres else timedelta(0))
+        _ = await self._parts.jobs.resume(alone=not settings.on_postgres)
         # What stands now stands for ever: the collector need not walk over it again and again (5 % of the CPU).
         gc.collect()
         gc.freeze()
@@ -253,6 +254,7 @@ class Daemon(Service):
         if not self._is_open:
             return
         self._parts.health.stopping = True
+        self._parts.jobs.stop()
         for loop in (self._sweeping, self._caring, self._chaining):
             if loop.running:
                 loop.stop()
@@ -272,6 +274,7 @@ class Daemon(Service):
             self._parts.metrics.know(each.id for each in await self._database.read(profiles.everyone()))
             self._parts.metrics.swept(await self._parts.sweeper.sweep())
             await self._parts.challenges.resume(SILENCE)
+            await self._parts.jobs.resume()
         except Unavailable as error:  # the next sweep tries again
             self._log.warn("the sweeper was interrupted", why=str(error))
         except Exception:

@@ -30,10 +30,10 @@ def settled(order: Order, now: datetime) -> Order:
     """Return the order as its authorizations and the time leave it."""
     if order.status not in OPEN:
         return order
+    if order.status is Status.PROCESSING:
+        return order  # all held when issuance began, which has an end of its own
     if order.expires_at < now:
         return attrs.evolve(order, status=Status.INVALID, error=EXPIRED.document())
-    if order.status is Status.PROCESSING:
-        return order  # its authorizations held when issuance began
     states = {_state(each.status, each.expires_at, now) for each in order.authorizations}
     if states <= {Status.VALID, Status.PENDING}:
         status = Status.READY if Status.PENDING not in states else Status.PENDING

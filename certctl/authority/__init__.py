@@ -16,6 +16,7 @@ from certctl.authority.authorizations import Authorizations
 from certctl.authority.bindings import Bindings
 from certctl.authority.challenges import Challenges
 from certctl.authority.issuance import Issuance
+from certctl.authority.jobs import Jobs
 from certctl.authority.orders import Orders
 from certctl.authority.renewals import Renewals
 from certctl.authority.revocation import Revocation
@@ -44,6 +45,7 @@ class Authority:
     authorizations: Authorizations
     challenges: Challenges
     issuance: Issuance
+    jobs: Jobs
     revocation: Revocation
     renewals: Renewals
 

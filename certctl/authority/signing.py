@@ -7,23 +7,47 @@ from datetime import datetime, timedelta
 
 from certctl.acme import issuing_policy
 from certctl.acme.csr import CertificateRequest
-from certctl.acme.objects import Order, Profile
+from certctl.acme.objects import Certificate, Order, Profile
 from certctl.acme.problems import Problem, ProblemType, malformed
 from certctl.authority.profile_rules import Terms
+from certctl.authority.trail import Action, Event
+from certctl.issuance import received
 from certctl.issuance.issuer import Issued, Issuer, IssuerUnavailable, Template
 from certctl.issuance.profile import ValidityError, validity
 
 RETRY_AFTER = timedelta(seconds=10)  # until a signer that does not answer is asked again
 
 
-async def sign(issuer: Issuer, terms: Terms, order: Order, template: Template) -> Issued:
+async def sign(issuer: Issuer, terms: Terms, order: Order, template: Template, request_id: str) -> Issued:
     """Have a certificate signed that the profile gives; raise Problem, and sign nothing, for any other."""
-    issuing_policy.judge_certificate(terms.profile, terms.policy, terms.names, order.identifiers, template)
     try:
-        return await issuer.sign(template)
+        return await ask(issuer, terms, order, template, request_id)
     except IssuerUnavailable:
         detail = "the issuing CA cannot sign at the moment"
         raise Problem(ProblemType.SERVER_INTERNAL, detail, status=503, retry_after=RETRY_AFTER) from None
+
+
+async def ask(issuer: Issuer, terms: Terms, order: Order, template: Template, request_id: str) -> Issued:
+    """Do as ``sign``, and raise IssuerUnavailable where that leaves open whether there is a certificate.
+
+    What comes from afar is held against the template: TemplateError for another certificate.
+    """
+    issuing_policy.judge_certificate(terms.profile, terms.policy, terms.names, order.identifiers, template)
+    issued = await issuer.sign(template, request_id)
+    if not issuer.at_once:
+        received.check(template, issuer, issued)
+    return issued
+
+
+async def withdraw(issuer: Issuer, template: Template, request_id: str) -> Issued | None:
+    """Give up a request; return the certificate if there is one, which is held against the template.
+
+    Raises IssuerUnavailable, and TemplateError for another certificate.
+    """
+    issued = await issuer.withdraw(request_id)
+    if issued is not None:
+        received.check(template, issuer, issued)
+    return issued
 
 
 def template(
@@ -65,3 +89,36 @@ def granted_validity(
         return validity(now, most, issuer.expires_at, not_before, not_after, usual=terms.policy.default_ttl)
     except ValidityError as error:
         raise malformed(str(error)) from None
+
+
+def certificate(id: str, issuer_id: str, order: Order, issued: Issued, now: datetime) -> Certificate:
+    """The certificate of an order, as it is stored."""
+    return Certificate(
+        id=id,
+        profile_id=order.profile_id,
+        issuer_id=issuer_id,
+        account_id=order.account_id,
+        order_id=order.id,
+        serial=issued.serial,
+        names=order.identifiers,
+        der=issued.der,
+        not_before=issued.not_before,
+        not_after=issued.not_after,
+        created_at=now,
+    )
+
+
+def finalized(certificate: Certificate) -> Event:
+    """The event of an order that has its certificate."""
+    return Event(
+        actor=f"acme:{certificate.account_id}",
+        action=Action.ORDER_FINALIZED,
+        resource_type="acme_order",
+        resource_id=certificate.order_id,
+        details={
+            "profile": certificate.profile_id,
+            "certificate": certificate.id,
+            "serial": certificate.serial,
+            "issuer": certificate.issuer_id,
+        },
+    )

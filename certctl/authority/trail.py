@@ -17,6 +17,7 @@ from certctl.storage.database import Database, Statement
 
 GC = "acme-system:gc"
 SYSTEM = "acme-system:start"
+ISSUANCE = "acme-system:issuance"
 
 
 class Action(StrEnum):
@@ -46,7 +47,9 @@ class Action(StrEnum):
     NAMES_UNPAUSED = "acme_names_unpaused"
     ORDER_CREATED = "acme_order_created"
     ORDER_EXPIRED = "acme_order_expired"
+    ORDER_FAILED = "acme_order_failed"
     ORDER_FINALIZED = "acme_order_finalized"
+    ORDER_PROCESSING = "acme_order_processing"
     ORDER_REFUSED = "acme_order_refused"
     PROFILE_ARCHIVED = "profile_archived"
     PROFILE_CHANGED = "profile_changed"

@@ -25,7 +25,7 @@ class IssuerUnavailable(Exception):
 
 
 class TemplateError(ValueError):
-    """A template that this issuer must not sign; trying again changes nothing."""
+    """A template that this issuer must not sign, or that its signer refuses; trying again changes nothing."""
 
 
 @attrs.frozen(kw_only=True)
@@ -57,9 +57,23 @@ class Issuer(Protocol):
 
     ``sign`` puts exactly the template's names, key, validity and usages into a certificate of a fresh serial,
     and writes nothing itself: what it returns is stored by the caller or lost. It raises TemplateError for
-    what it must not sign (past ``expires_at``, say) and IssuerUnavailable if it cannot sign now. A local key
-    answers at once, a remote signer may take minutes; the caller keeps no transaction open meanwhile. Two
-    calls give two certificates.
+    what it must not sign (past ``expires_at``, say) and IssuerUnavailable if it cannot sign now. The caller
+    keeps no transaction open meanwhile.
+
+    An issuer that is ``at_once`` answers within the request that asks for the certificate, and a certificate
+    that was never stored may be forgotten: a key in a file is one. It need not look at ``request_id``; two calls
+    give two certificates.
+
+    Any other is asked by a job that outlives crashes, perhaps again and again, by several servers, and after it
+    has signed already. So it keeps what it was asked, and promises of one ``request_id``:
+
+    - However often ``sign`` is called, there is one certificate, which each call returns; or each raises
+      TemplateError. The template is the same each time.
+    - IssuerUnavailable leaves open whether there is, or will be, a certificate. It is also what a signer that
+      takes longer raises instead of waiting (for a person who approves, say): it is asked again later.
+    - ``withdraw`` returns the certificate if there is one. If it returns None, there never will be: a call of
+      ``sign`` that is under way, or comes later, raises TemplateError.
+    - A call may be cancelled (its Deferred), which decides nothing.
     """
 
     @property
@@ -78,8 +92,17 @@ class Issuer(Protocol):
     def expires_at(self) -> datetime:
         """When the first certificate of chain and root ends; no certificate may outlive it."""
 
-    async def sign(self, template: Template) -> Issued:
+    @property
+    def at_once(self) -> bool:
+        """Whether ``sign`` answers within a request, and what it returns may be forgotten."""
+
+    async def sign(self, template: Template, request_id: str) -> Issued:
         """Return the certificate for a template; raise TemplateError or IssuerUnavailable."""
+
+    async def withdraw(self, request_id: str) -> Issued | None:
+        """Return the certificate of a request that nobody wants any more, or see to it that there never is one;
+        raise IssuerUnavailable.
+        """
 
 
 @attrs.frozen

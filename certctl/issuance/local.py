@@ -139,9 +139,16 @@ class LocalCA:
             .sign(self._key, self._hash)
         )
 
-    async def sign(self, template: Template) -> Issued:
+    @property
+    def at_once(self) -> bool:
+        return True
+
+    async def sign(self, template: Template, request_id: str) -> Issued:
         """Return the certificate for a template, which is checked once more as it stands there signed."""
         return self.issue(template)
+
+    async def withdraw(self, request_id: str) -> None:
+        """Nothing is left of a request once ``sign`` has returned."""
 
     def issue(self, template: Template) -> Issued:
         """Do what ``sign`` does without a coroutine, for a start that has no reactor yet; raise

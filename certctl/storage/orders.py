@@ -11,6 +11,8 @@ from certctl.acme.objects import AuthorizationState, Order, Status
 from certctl.storage.database import Json, Query, Row, Statement, placeholders
 
 OPEN = "status IN ('pending', 'ready', 'processing')"
+# An order that has a job ends with that, which has a deadline of its own.
+_LEFT = f"{OPEN} AND NOT EXISTS (SELECT 1 FROM issuance_jobs j WHERE j.order_id = acme_orders.id)"
 
 _OWN = (
     "id, profile_id, account_id, status, identifiers, expires_at, created_at, not_before, not_after, error,"
@@ -96,9 +98,9 @@ def of_account(account_id: str, after: str, limit: int) -> Query[list[str]]:
 
 
 def expired(now: datetime, limit: int) -> Query[list[str]]:
-    """The ids of open orders whose time is over."""
+    """The ids of open orders whose time is over, and which no job will end."""
     return Query(
-        f"SELECT id FROM acme_orders WHERE {OPEN} AND expires_at < ? ORDER BY expires_at LIMIT ?",
+        f"SELECT id FROM acme_orders WHERE {_LEFT} AND expires_at < ? ORDER BY expires_at LIMIT ?",
         (now, limit),
         lambda rows: [row[0] for row in rows],
     )
@@ -164,6 +166,36 @@ def make_valid(order_id: str, certificate_id: str, now: datetime) -> Statement:
     )
 
 
+def make_processing(order_id: str, expires_at: datetime, now: datetime) -> Statement:
+    """Move an order from ready to processing, and let it live until ``expires_at`` at least."""
+    return Statement(
+        "UPDATE acme_orders SET status = 'processing', updated_at = ?,"
+        " expires_at = CASE WHEN expires_at < ? THEN ? ELSE expires_at END"
+        " WHERE id = ? AND status = 'ready' AND expires_at >= ?",
+        (now, expires_at, expires_at, order_id, now),
+        rows=1,
+    )
+
+
+def finish(order_id: str, certificate_id: str, now: datetime) -> Statement:
+    """Move an order from processing to valid, its certificate issued."""
+    return Statement(
+        "UPDATE acme_orders SET status = 'valid', certificate_id = ?, updated_at = ?"
+        " WHERE id = ? AND status = 'processing'",
+        (certificate_id, now, order_id),
+        rows=1,
+    )
+
+
+def fail(order_id: str, error: Mapping[str, Any], now: datetime) -> Statement:
+    """Move an order from processing to invalid."""
+    return Statement(
+        "UPDATE acme_orders SET status = 'invalid', error = ?, updated_at = ? WHERE id = ? AND status = 'processing'",
+        (Json(error), now, order_id),
+        rows=1,
+    )
+
+
 def touch(order_id: str, now: datetime) -> Statement:
     """Take hold of a pending order, so that of two authorizations that become valid together one sees the other."""
     return Statement(
@@ -201,7 +233,7 @@ def expire(order_ids: Sequence[str], error: Mapping[str, Any], now: datetime) ->
     """Move open orders whose time is over to invalid."""
     return Statement(
         "UPDATE acme_orders SET status = 'invalid', error = ?, updated_at = ?"
-        f" WHERE id IN ({placeholders(len(order_ids))}) AND {OPEN} AND expires_at < ?",
+        f" WHERE id IN ({placeholders(len(order_ids))}) AND {_LEFT} AND expires_at < ?",
         (Json(error), now, *order_ids, now),
         rows=len(order_ids),
     )

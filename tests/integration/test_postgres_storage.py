@@ -11,7 +11,7 @@ import psycopg2
 from twisted.trial.unittest import SynchronousTestCase
 
 from certctl.acme.identifiers import dns_name
-from certctl.storage import accounts, audit_chain, authorizations, certificates, failures, orders
+from certctl.storage import accounts, audit_chain, authorizations, certificates, failures, jobs, orders
 from certctl.storage.database import Database, Query
 from certctl.storage.postgres import PostgresDatabase
 from certctl.storage.postgres_sql import command
@@ -21,6 +21,7 @@ from tests.unit.storage import (
     contract,
     contract_audit,
     contract_eab_keys,
+    contract_jobs,
     contract_objects,
     contract_orders,
     contract_search,
@@ -100,6 +101,10 @@ class EabKeyTests(OnPostgres, contract_eab_keys.EabKeyContract, SynchronousTestC
     """Keys for external account bindings."""
 
 
+class JobTests(OnPostgres, contract_jobs.JobContract, SynchronousTestCase):
+    """Orders that wait for their issuer."""
+
+
 class SealingTests(OnPostgres, contract_eab_keys.SealingContract, SynchronousTestCase):
     """Which secret seals them."""
 
@@ -115,6 +120,8 @@ class PlanTests(OnPostgres, contract.DatabaseCase, SynchronousTestCase):
             orders.hanging_on("x"),
             orders.of_account("x", "", 5),
             orders.expired(contract.NOW, 5),
+            jobs.due(contract.NOW, 5),
+            jobs.of_order("x"),
             authorizations.by_id("x"),
             authorizations.by_challenge("x"),
             authorizations.valid_for("x", contract.NOW),

@@ -10,7 +10,7 @@ from certctl.acme.objects import Order, Status
 from certctl.web.acme.call import Call, Urls
 from certctl.web.answer import Answer, document
 
-POLL_AFTER = "2"  # seconds until an order that is being processed is asked for again
+POLL_AFTER = "2"  # seconds until a challenge that is being validated is asked for again
 
 
 def moment(value: datetime) -> str:
@@ -41,24 +41,29 @@ def order_document(order: Order, urls: Urls) -> dict[str, Any]:
     return value
 
 
-def _shown(order: Order, urls: Urls, *, status: int = 200) -> Answer:
-    headers = {"Retry-After": POLL_AFTER} if order.status is Status.PROCESSING else {}
-    location = urls.to("order", order.id)
-    return document(order_document(order, urls), status=status, location=location, headers=headers)
+async def _shown(call: Call[Any], order: Order, *, status: int = 200) -> Answer:
+    headers = {}
+    if order.status is Status.PROCESSING:
+        headers = {"Retry-After": str(await call.authority.jobs.poll_after(order))}
+    location = call.urls.to("order", order.id)
+    return document(order_document(order, call.urls), status=status, location=location, headers=headers)
 
 
 async def new_order(call: Call[None]) -> Answer:
     """Make an order, if the profile allows all that it asks for."""
     made = await call.authority.orders.create(call.profile, call.signer, call.payload)
-    return _shown(made, call.urls, status=201)
+    return await _shown(call, made, status=201)
 
 
 async def order(call: Call[Order]) -> Answer:
-    """Show an order as it is now."""
-    return _shown(lifecycle.settled(call.found, call.authority.now()), call.urls)
+    """Show an order as it is now; one that is processing, after a moment in which it may end."""
+    found = lifecycle.settled(call.found, call.authority.now())
+    if found.status is Status.PROCESSING:
+        found = await call.authority.jobs.settled(found)
+    return await _shown(call, found)
 
 
 async def finalize(call: Call[Order]) -> Answer:
-    """Issue the certificate of an order."""
+    """Issue the certificate of an order, or begin to."""
     issued = await call.authority.issuance.finalize(call.profile, call.signer, call.found, call.payload)
-    return _shown(issued, call.urls)
+    return await _shown(call, issued)

@@ -41,16 +41,20 @@ GOOD = Template(
 class Witness:
     """A CA that says what it signed."""
 
+    at_once = True
     id, chain, root = ISSUER, authority().chain, authority().root
     expires_at = authority().expires_at
 
     def __init__(self) -> None:
         self.signed: list[Template] = []
 
-    async def sign(self, template: Template) -> Issued:
+    async def sign(self, template: Template, request_id: str) -> Issued:
         """Sign with the CA of the bench."""
         self.signed.append(template)
-        return await authority().sign(template)
+        return authority().issue(template)
+
+    async def withdraw(self, request_id: str) -> None:
+        """Nothing is kept."""
 
 
 class SigningTests(SynchronousTestCase):
@@ -76,7 +80,7 @@ class SigningTests(SynchronousTestCase):
             created_at=NOW,
         )
         terms = ProfileRules().terms(profile, account)
-        self.successResultOf(Deferred.fromCoroutine(signing.sign(self.ca, terms, order, template)))
+        self.successResultOf(Deferred.fromCoroutine(signing.sign(self.ca, terms, order, template, "r")))
 
     def refused(self, type: ProblemType, words: str, **changes: Any) -> None:
         """Check that the good template with these changes is not signed."""

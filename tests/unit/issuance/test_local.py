@@ -268,7 +268,7 @@ class CrashTests(DirectoryCase):
 class SigningTests(DirectoryCase):
     def test_issued(self) -> None:
         ca = opened(self.directory)
-        issued = completed(ca.sign(template()))
+        issued = completed(ca.sign(template(), "r"))
         certificate = x509.load_der_x509_certificate(issued.der)
         self.assertEqual(issued.serial, f"{certificate.serial_number:x}")
         self.assertEqual(issued.not_before, NOW.replace(microsecond=0))

@@ -28,7 +28,14 @@ from certctl.storage import (
 from certctl.storage.database import Conflict, Database, NonceSpent, Query, Statement, Unavailable, nothing
 from certctl.storage.migrations import SchemaTooNew, migrations, pending
 from certctl.storage.sqlite import MEMORY, DatabaseInUse, SqliteDatabase, connect, migrate
-from tests.unit.storage import contract, contract_audit, contract_eab_keys, contract_objects, contract_orders
+from tests.unit.storage import (
+    contract,
+    contract_audit,
+    contract_eab_keys,
+    contract_jobs,
+    contract_objects,
+    contract_orders,
+)
 from tests.unit.storage.contract import ACCOUNT, NOW, PROFILE, entry
 
 
@@ -84,6 +91,10 @@ class FailureTests(InMemory, contract_orders.FailureContract, SynchronousTestCas
 
 class EabKeyTests(InMemory, contract_eab_keys.EabKeyContract, SynchronousTestCase):
     """Keys for external account bindings."""
+
+
+class JobTests(InMemory, contract_jobs.JobContract, SynchronousTestCase):
+    """Orders that wait for their issuer."""
 
 
 class SealingTests(InMemory, contract_eab_keys.SealingContract, SynchronousTestCase):

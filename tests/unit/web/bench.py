@@ -54,16 +54,21 @@ def authority() -> LocalCA:
 class FarIssuer:
     """The CA of the bench as if it were across a network: it signs when it is told."""
 
+    at_once = True
+
     def __init__(self) -> None:
         self.id, self.expires_at = ISSUER, authority().expires_at
         self.chain, self.root = authority().chain, authority().root
         self.waiting: list[Deferred[None]] = []
 
-    async def sign(self, template: Template) -> Signed:
+    async def sign(self, template: Template, request_id: str) -> Signed:
         told: Deferred[None] = Deferred()
         self.waiting.append(told)
         await told
         return authority().issue(template)
+
+    async def withdraw(self, request_id: str) -> None:
+        return None
 
 
 class Told:

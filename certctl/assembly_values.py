@@ -1,0 +1,60 @@
+"""What the parts take of the settings: rules, rates, networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from certctl.acme.account_rules import AccountRules
+from certctl.acme.objects import ChallengeType
+from certctl.acme.profile_policy import Binding
+from certctl.authority.limits import Rates
+from certctl.authority.profile_rules import ProfileRules
+from certctl.settings import Settings
+from certctl.validation.addresses import EgressPolicy, Network, Resolvers
+
+
+def concurrency(settings: Settings) -> Mapping[ChallengeType, int]:
+    """How many challenges of each type are validated at once."""
+    return {
+        ChallengeType.HTTP01: settings.acme_server_http01_concurrency,
+        ChallengeType.DNS01: settings.acme_server_dns01_concurrency,
+        ChallengeType.TLSALPN01: settings.acme_server_tlsalpn01_concurrency,
+    }
+
+
+def profile_rules(settings: Settings) -> ProfileRules:
+    """How profiles and accounts are read."""
+    return ProfileRules(
+        require_name_policy=settings.acme_server_require_name_policy,
+        max_identifiers=settings.acme_server_max_identifiers,
+        accounts=account_rules(settings),
+    )
+
+
+def account_rules(settings: Settings) -> AccountRules:
+    """What new accounts must bring."""
+    return AccountRules(
+        terms_url=settings.acme_server_tos_url or "",
+        binding=Binding.REQUIRED if settings.acme_server_eab_required else Binding.OPTIONAL,
+    )
+
+
+def rates(settings: Settings) -> Rates:
+    """The rate limits, before profiles and accounts change them."""
+    return Rates(
+        orders_per_hour=settings.acme_server_rate_limit_orders_per_hour,
+        open_orders=settings.acme_server_rate_limit_concurrent_orders,
+        key_changes_per_hour=settings.acme_server_rate_limit_key_change_per_hour,
+        responses_per_hour=settings.acme_server_rate_limit_challenge_responds_per_hour,
+    )
+
+
+def network(settings: Settings) -> Network:
+    """Which addresses may be dialled, and which resolvers are asked."""
+    return Network(
+        EgressPolicy(settings.acme_server_egress_allow, settings.acme_server_egress_deny),
+        Resolvers.of(
+            f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            for host, port in settings.acme_server_dns01_resolver
+        ),
+    )
