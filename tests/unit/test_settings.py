@@ -72,6 +72,8 @@ GOOD = (
     ("PKI_CRL_LIFETIME", "72h", timedelta(hours=72)),
     ("PKI_CRL_SHARDS", "16", 16),
     ("PKI_OCSP_LIFETIME", "12h", timedelta(hours=12)),
+    ("SIGNER_TIMEOUT", "2m", timedelta(minutes=2)),
+    ("SIGNER_DEADLINE", "24h", timedelta(hours=24)),
     ("AUTH_TYPE", "none", AuthType.NONE),
     ("AUTH_SECRET", "one, two", ("one", "two")),
     ("API_KEYS_NAMED", "ops:k1:admin,ci:k2", ("ops:k1:admin", "ci:k2")),

@@ -462,8 +462,8 @@ class Dying:
     is_dead: bool = False
 
     @property
-    def nonce_key(self) -> bytes:
-        return self.database.nonce_key
+    def nonce_keys(self) -> Any:
+        return self.database.nonce_keys
 
     async def write(self, *statements: Statement) -> None:
         if self.is_armed and not self.left:
@@ -484,6 +484,9 @@ class Dying:
 
     async def forget_nonces(self, floor: bytes) -> int:
         return await self.database.forget_nonces(floor)
+
+    async def look_after_nonce_keys(self, now: float, floor: bytes) -> None:
+        await self.database.look_after_nonce_keys(now, floor)
 
     async def close(self) -> None:
         await self.database.close()

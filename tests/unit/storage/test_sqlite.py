@@ -214,12 +214,13 @@ class MigrationTests(FileCase):
         raw.commit()
 
     def test_numbers(self) -> None:
-        """Migrations are numbered from one without a gap, and none asks for code newer than itself."""
-        self.assertEqual([each.version for each in migrations()], list(range(1, len(migrations()) + 1)))
+        """Migrations are numbered from one, each number once, and none asks for code newer than itself."""
+        numbers = [each.version for each in migrations()]
+        self.assertEqual(numbers, sorted(set(numbers)))
         for each in migrations():
             self.assertLessEqual(each.oldest_code, each.version)
         self.assertEqual(pending(0, 0), migrations())
-        self.assertEqual(pending(len(migrations()), 1), ())
+        self.assertEqual(pending(numbers[-1], 1), ())
 
 
 class NonceFileTests(FileCase):
