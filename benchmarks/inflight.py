@@ -286,8 +286,6 @@ def staged(concurrency: int, delay: float) -> Iterator[Scene]:
     }
     named = {f"CERTCTL_ACME_SERVER_{name}": value for name, value in settings.items()}
     with peers.answering(), started(Certctl(settings=named)) as server:
-        while not server.ca.exists():  # its port is taken before it has made its CA
-            time.sleep(POLL_PAUSE)
         yield Scene(server=server, peers=peers, account=Account.at(server, key))
 
 
@@ -299,15 +297,15 @@ def in_flight(number: int, delay: float) -> Iterator[Row]:
     with staged(number, delay) as scene:
         orders = [scene.account.order(f"c0-{each}.bench.internal") for each in range(number)]
         times: list[float] = []
-        watch = Watch(scene.server.pid)
-        before, all_busy = usage([scene.server.pid]), busy()
+        watch = Watch(scene.server.pids[0])
+        before, all_busy = usage(scene.server.pids), busy()
         with watch.watching(), probing(scene.server, times):
             began = time.perf_counter()
             sent = scene.send(orders)
             time.sleep(delay)
             statuses = scene.settled(orders)
             elapsed = time.perf_counter() - began
-        used = usage([scene.server.pid]).since(before)
+        used = usage(scene.server.pids).since(before)
         others = busy() - all_busy
         key = ec.generate_private_key(ec.SECP256R1())
         finalized = sum(scene.account.finalized(each, key) for each in orders)
@@ -346,7 +344,7 @@ def dripping(concurrency: int, drips: int, honest: int, delay: float) -> Iterato
     with staged(concurrency, delay) as scene:
         endless = [scene.account.order(f"c0-drip-{each}.bench.internal") for each in range(drips)]
         orders = [scene.account.order(f"c0-{each}.bench.internal") for each in range(honest)]
-        watch = Watch(scene.server.pid)
+        watch = Watch(scene.server.pids[0])
         with watch.watching():
             began = time.perf_counter()
             scene.send([*endless, *orders])

@@ -41,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     add("--ca", required=True, help="PEM: what the server's TLS certificate is verified by", **file)
     add("--root", help="PEM: the root that each chain must end in (not checked without)", **file)
     add("--pid", type=int, nargs="+", default=[], help="its processes; descendants count as well")
+    add("--database-pid", type=int, nargs="+", default=[], help="those of its database, which count as well")
     add_work(parser)
     add_challenges(parser)
     parser.add_argument("--json", help="also write the figures into this file", **file)
@@ -106,6 +107,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
         ca=options.ca,
         root=options.root,
         pids=tuple(options.pid),
+        database_pids=tuple(options.database_pid),
         answers=None if options.challenge == "none" else answers,
         **load_of(options),
     )

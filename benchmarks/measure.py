@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
@@ -98,8 +99,9 @@ def descendants(pid: int, proc: Path = PROC) -> Iterator[int]:
     """Yield a process and all its living descendants."""
     yield pid
     for children in (proc / str(pid) / "task").glob("*/children"):
-        for child in children.read_text().split():
-            yield from descendants(int(child), proc)
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            for child in children.read_text().split():
+                yield from descendants(int(child), proc)
 
 
 def usage(pids: Iterable[int], proc: Path = PROC) -> Usage:
@@ -110,7 +112,8 @@ def usage(pids: Iterable[int], proc: Path = PROC) -> Usage:
     total = Usage()
     counted = {each for start in pids for each in descendants(start, proc)}
     for each in counted:
-        user, system = cpu_of_stat((proc / str(each) / "stat").read_text())
-        memory = peak_memory_of_status((proc / str(each) / "status").read_text())
-        total += Usage(user=user, system=system, peak_memory=memory)
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended, and is its parent's account now
+            user, system = cpu_of_stat((proc / str(each) / "stat").read_text())
+            memory = peak_memory_of_status((proc / str(each) / "status").read_text())
+            total += Usage(user=user, system=system, peak_memory=memory)
     return total

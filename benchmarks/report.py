@@ -21,7 +21,8 @@ class Figures:
     """What a run found."""
 
     certificates_per_second: float
-    server_cpu: float | None  # milliseconds a certificate; None if no pid was given
+    server_cpu: float | None  # milliseconds a certificate, a database's included; None if no pid was given
+    database_cpu: float | None  # of it a database's
     server_user: float | None
     server_system: float | None
     server_peak_memory: float | None  # megabytes
@@ -40,6 +41,7 @@ def figures(plan: Plan, outcome: Outcome) -> Figures:
     return Figures(
         certificates_per_second=plan.certificates / outcome.elapsed,
         server_cpu=each * (used.user + used.system) if known else None,
+        database_cpu=each * (outcome.database.user + outcome.database.system) if plan.database_pids else None,
         server_user=each * used.user if known else None,
         server_system=each * used.system if known else None,
         server_peak_memory=used.peak_memory / MEGABYTE if known else None,
@@ -75,6 +77,10 @@ def _plain(_instance: object, _attribute: object, value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+def _of_it(database: float | None) -> str:
+    return "" if database is None else f"; of it the database {database:.2f}"
+
+
 def lines(plan: Plan, found: Figures) -> Iterator[str]:
     """Yield a run as lines of text."""
     yield f"{plan.directory}: {plan.certificates} certificates, {plan.clients} clients, {plan.key_type}"
@@ -82,7 +88,7 @@ def lines(plan: Plan, found: Figures) -> Iterator[str]:
     if found.server_cpu is not None:
         yield (
             f"  server: {found.server_cpu:.2f} ms CPU a certificate"
-            f" ({found.server_user:.2f} user, {found.server_system:.2f} system),"
+            f" ({found.server_user:.2f} user, {found.server_system:.2f} system{_of_it(found.database_cpu)}),"
             f" {found.server_peak_memory:.0f} MB at its peak"
         )
         yield f"  whatever else ran here: {found.others_cpu:.0f} % of one processor"

@@ -10,6 +10,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -51,6 +52,7 @@ class Plan:
     timeout: float = 60.0  # seconds for one answer, and for one object to settle
     processes: int = 0  # 0: one for each client, MAX_PROCESSES at most
     pids: tuple[int, ...] = ()  # of the server
+    database_pids: tuple[int, ...] = ()  # of a database beside it, whose work counts as well
 
     def share(self, client: int) -> int:
         """The number of certificates that a client gets, which differs by one at most."""
@@ -77,15 +79,19 @@ class Outcome:
     """What all clients did, and what the server used meanwhile."""
 
     elapsed: float  # seconds
-    server: Usage
+    server: Usage  # its database included
+    database: Usage
     machine: float  # seconds that all processors were busy, whoever with
     generator_cpu: float  # seconds
     seconds: dict[str, list[float]]
     counts: Counter[str]
 
 
-def run(plan: Plan) -> Outcome:
-    """Run the plan; raise LoadFailed if any client fails or any certificate is not what was asked for."""
+def run(plan: Plan, while_it_runs: AbstractContextManager[object] | None = None) -> Outcome:
+    """Run the plan; raise LoadFailed if any client fails or any certificate is not what was asked for.
+
+    ``while_it_runs`` is entered when all clients are ready, and left when all are done.
+    """
     keys = [account_key(plan.key_type) for _ in range(plan.clients)]
     processes = min(plan.processes or MAX_PROCESSES, plan.clients)
     barrier = FORK.Barrier(processes + 1)
@@ -96,25 +102,45 @@ def run(plan: Plan) -> Outcome:
         for worker in workers:
             worker.start()
         try:
-            elapsed, server, machine = _time(barrier, plan.pids)
+            found = _time(barrier, plan, while_it_runs or nullcontext())
         except BrokenBarrierError:
-            elapsed, server, machine = 0.0, Usage(), 0.0
+            found = _Time(0.0, Usage(), Usage(), 0.0)
         parts = [results.get() for _ in workers]
         for worker in workers:
             worker.join()
     seconds, counts, cpu = _sum(parts)
     return Outcome(
-        elapsed=elapsed, server=server, machine=machine, generator_cpu=cpu, seconds=seconds, counts=counts
+        elapsed=found.elapsed,
+        server=found.server + found.database,
+        database=found.database,
+        machine=found.machine,
+        generator_cpu=cpu,
+        seconds=seconds,
+        counts=counts,
     )
 
 
-def _time(barrier: Barrier, pids: Sequence[int]) -> tuple[float, Usage, float]:
-    """Let the workers go when all are ready; return the seconds they took, and what server and machine used."""
+@attrs.frozen
+class _Time:
+    """The seconds that the clients took, and what server, database and machine used meanwhile."""
+
+    elapsed: float
+    server: Usage
+    database: Usage
+    machine: float
+
+
+def _time(barrier: Barrier, plan: Plan, while_it_runs: AbstractContextManager[object]) -> _Time:
+    """Let the workers go when all are ready, and wait until all are done."""
     barrier.wait()
-    before, machine, began = usage(pids), busy(), time.perf_counter()
-    barrier.wait()
-    barrier.wait()
-    return time.perf_counter() - began, usage(pids).since(before), busy() - machine
+    with while_it_runs:
+        server, database = usage(plan.pids), usage(plan.database_pids)
+        machine, began = busy(), time.perf_counter()
+        barrier.wait()
+        barrier.wait()
+        elapsed, worked = time.perf_counter() - began, busy() - machine
+        servers, databases = usage(plan.pids).since(server), usage(plan.database_pids).since(database)
+    return _Time(elapsed, servers, databases, worked)
 
 
 def _sum(parts: Sequence[Part]) -> tuple[dict[str, list[float]], Counter[str], float]:

@@ -2,7 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks.compare import medians, ratio, table
+from benchmarks.compare import medians, spread, table
 from benchmarks.measure import Latency
 from benchmarks.report import Figures
 
@@ -12,6 +12,7 @@ def figures(cpu: float, step: str = "newOrder") -> Figures:
     return Figures(
         certificates_per_second=100.0,
         server_cpu=cpu,
+        database_cpu=None,
         server_user=cpu,
         server_system=0.0,
         server_peak_memory=50.0,
@@ -36,6 +37,20 @@ class TableTests(SynchronousTestCase):
         self.assertEqual(lines[0], "| median | one | other | ratio |")
         self.assertIn("| server CPU, ms/certificate | 1.00 | 4.00 | 0.25 |", lines)
 
+    def test_three_servers_have_two_ratios_of_the_rounds(self) -> None:
+        """Each round's figure is held against the other's of that round, not against the median."""
+        runs = {
+            "one": [figures(1.0), figures(4.0)],
+            "other": [figures(2.0), figures(2.0)],
+            "third": [figures(1.0), figures(4.0)],
+        }
+        lines = list(table(runs))
+        self.assertEqual(lines[0], "| median | one | other | third | ratio to other | ratio to third |")
+        row = (
+            "| server CPU, ms/certificate | 2.50 | 2.00 | 2.50 | 1.25 (0.50 to 2.00) | 1.00 (1.00 to 1.00) |"
+        )
+        self.assertIn(row, lines)
+
     def test_one_server_has_none(self) -> None:
         self.assertIn("| certificates/s | 100.00 |", list(table({"one": [figures(1.0)], "other": []})))
 
@@ -45,4 +60,6 @@ class TableTests(SynchronousTestCase):
         self.assertIn("| order, p50 ms |  | 4.00 |  |", lines)
 
     def test_nothing_is_divided_by_zero(self) -> None:
-        self.assertEqual((ratio(1.0, 0.0), ratio(None, 1.0), ratio(1.0, None)), ("", "", ""))
+        row = "server CPU, ms/certificate"
+        self.assertEqual(spread(row, [figures(1.0)], [figures(0.0)]), "")
+        self.assertEqual(spread("order, p50 ms", [figures(1.0)], [figures(1.0)]), "")
