@@ -34,6 +34,8 @@ class Proposed(Protocol):
     def extended_key_usages(self) -> tuple[str, ...]: ...
     @property
     def must_staple(self) -> bool: ...
+    @property
+    def no_rev_avail(self) -> bool: ...
 
 
 def judge_request(profile: Profile, policy: Policy, request: CertificateRequest) -> None:
@@ -91,6 +93,8 @@ def _breaches(
         found.append("must_staple is never")
     if not proposed.must_staple and policy.must_staple is MustStaple.ALWAYS:
         found.append("must_staple is always")
+    if proposed.no_rev_avail is not policy.no_rev_avail:
+        found.append(f"no_rev_avail is {'true' if policy.no_rev_avail else 'false'}")
     if proposed.common_name is not None:
         if policy.common_name is CommonName.NEVER:
             found.append("common_name is never")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -9,6 +10,7 @@ from typing import Any, TypeVar
 import attrs
 
 E = TypeVar("E", bound=StrEnum)
+WEB_URL = re.compile(r'https?://[^\s<>"\\^`{|}\x00-\x20\x7f-\U0010ffff]{1,2000}\Z')
 
 
 class PolicyError(ValueError):
@@ -71,6 +73,13 @@ class Members:
         if not isinstance(value, str) or value not in words:
             raise PolicyError(self.at(name), f"is none of {', '.join(words)}")
         return words[value]
+
+    def url(self, name: str) -> str | None:
+        """A member that is the URL of a page."""
+        value = self.values.get(name)
+        if name in self.values and not (isinstance(value, str) and WEB_URL.match(value)):
+            raise PolicyError(self.at(name), "is no http:// or https:// URL: leave it out for the server's")
+        return value
 
     def texts(self, name: str) -> list[str] | None:
         """A member that is a list of texts, none of them twice."""

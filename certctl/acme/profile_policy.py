@@ -23,6 +23,7 @@ from certctl.acme.keys import curve_name
 from certctl.acme.members import Members, PolicyError
 from certctl.acme.name_policy import NamePolicy, Verdict
 from certctl.acme.objects import AuthMode, Profile
+from certctl.acme.renewal import RenewalPolicy
 
 READ = 1024  # policies that are kept as they were read
 MOST_TTL = 100 * 366 * 24 * 3600  # seconds
@@ -38,8 +39,8 @@ EXTENDED_KEY_USAGES: Mapping[str, x509.ObjectIdentifier] = {  # RFC 5280 section
     "timeStamping": ExtendedKeyUsageOID.TIME_STAMPING,
     "OCSPSigning": ExtendedKeyUsageOID.OCSP_SIGNING,
 }
+SHORT_LIVED = timedelta(days=7)  # as for public CAs (CA/Browser Forum Baseline Requirements, section 1.6.1)
 _ANY_USAGE = "2.5.29.37.0"  # anyExtendedKeyUsage
-_WEB_URL = re.compile(r'https?://[^\s<>"\\^`{|}\x00-\x20\x7f-\U0010ffff]{1,2000}\Z')
 _PROFILE_ID = re.compile(r"[A-Za-z0-9._~-]{1,64}\Z")  # as in the URLs
 
 
@@ -109,6 +110,8 @@ class Policy:
     eab: Binding | None = None
     tos_url: str | None = None
     limits: LimitPolicy = attrs.field(factory=LimitPolicy)
+    no_rev_avail: bool = False  # RFC 9608: nobody is to ask for the revocation of these certificates
+    renewal: RenewalPolicy = attrs.field(factory=RenewalPolicy)
     advertises: tuple[str, ...] = ()  # ids of the other profiles that orders may name
 
     @classmethod
@@ -141,11 +144,13 @@ _MEMBERS = (
     "extended_key_usages",
     "default_ttl_seconds",
     "must_staple",
+    "no_rev_avail",
     "max_identifiers",
     "common_name",
     "eab",
     "tos_url",
     "limits",
+    "renewal",
     "advertises",
     "challenge",
 )
@@ -163,17 +168,20 @@ def _as_text(policy: Mapping[str, Any]) -> str:
 def _read(text: str) -> Policy:
     policy = Members.of(json.loads(text), "policy", _MEMBERS)
     seconds = policy.number("default_ttl_seconds", 1, MOST_TTL)
+    must_staple = policy.choice("must_staple", MustStaple) or MustStaple.NEVER
     return Policy(
         names=NamePolicy.of(policy),
         key_algorithms=_key_algorithms(policy),
         extended_key_usages=_usages(policy),
         default_ttl=None if seconds is None else timedelta(seconds=seconds),
-        must_staple=policy.choice("must_staple", MustStaple) or MustStaple.NEVER,
+        must_staple=must_staple,
+        no_rev_avail=_no_rev_avail(policy, must_staple),
         max_identifiers=policy.number("max_identifiers", 1, MOST_IDENTIFIERS),
         common_name=policy.choice("common_name", CommonName) or CommonName.WHEN_REQUESTED,
         eab=policy.choice("eab", Binding),
-        tos_url=_url(policy, "tos_url"),
+        tos_url=policy.url("tos_url"),
         limits=LimitPolicy.of(policy),
+        renewal=RenewalPolicy.of(policy),
         advertises=_profile_ids(policy),
     )
 
@@ -221,11 +229,14 @@ def usage(name: str) -> str:
     return (EXTENDED_KEY_USAGES.get(name) or x509.ObjectIdentifier(name)).dotted_string
 
 
-def _url(policy: Members, name: str) -> str | None:
-    value = policy.values.get(name)
-    if name in policy.values and not (isinstance(value, str) and _WEB_URL.match(value)):
-        raise PolicyError(policy.at(name), "is no http:// or https:// URL: leave it out for the server's")
-    return value
+def _no_rev_avail(policy: Members, must_staple: MustStaple) -> bool:
+    """Whether revocation is not told; what nobody can ask for cannot be stapled."""
+    found = policy.switch("no_rev_avail", False)
+    if found and must_staple is not MustStaple.NEVER:
+        raise PolicyError(
+            policy.at("no_rev_avail"), "contradicts must_staple: there is nothing to staple then"
+        )
+    return found
 
 
 def _profile_ids(policy: Members) -> tuple[str, ...]:
@@ -269,6 +280,11 @@ def warnings(profile: Profile) -> list[str]:
         told.append(f"{whose} gives certificates that are good for every use: it has no extended key usage")
     if EXTENDED_KEY_USAGES["OCSPSigning"].dotted_string in usages:
         told.append(f"{whose} gives certificates that may sign OCSP answers in the name of the CA")
+    if policy.no_rev_avail and profile.max_ttl_seconds > SHORT_LIVED.total_seconds():
+        told.append(
+            f"{whose} has no_rev_avail, so that nobody learns of a revocation, and gives certificates for more than"
+            f" {SHORT_LIVED.days} days"
+        )
     if policy.default_ttl is not None and policy.default_ttl.total_seconds() > profile.max_ttl_seconds:
         told.append(f"{whose} has a default_ttl_seconds beyond its max_ttl_seconds, which counts")
     return told

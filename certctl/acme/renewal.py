@@ -8,11 +8,11 @@ import attrs
 from cryptography import x509
 
 from certctl.acme.encoding import base64url, from_base64url
+from certctl.acme.members import Members, PolicyError
 
 MAX_SERIAL = 21  # octets: twenty (RFC 5280 section 4.1.2.2) and the zero before a leading one bit
 MAX_KEY_IDENTIFIER = 64  # octets; SHA-512 has as many, and RFC 5280 section 4.2.1.2 uses twenty
-BEGINS = 2 / 3  # of the lifetime, after which the suggested window begins
-ENDS = 5 / 6  # and ends: half of the last third is left for those who fail at first
+SECOND = timedelta(seconds=1)
 PAST = timedelta(days=1)  # the length of a window that lies in the past
 
 
@@ -66,11 +66,42 @@ class Window:
     end: datetime
 
 
-def suggested(not_before: datetime, not_after: datetime, revoked_at: datetime | None = None) -> Window:
-    """The window of a certificate: at the beginning of the last third of its life; in the past once it is revoked."""
-    if revoked_at is not None:
-        end = revoked_at.replace(microsecond=0)
-        return Window(end - PAST, end)
-    lifetime = not_after - not_before
-    start, end = ((not_before + lifetime * part).replace(microsecond=0) for part in (BEGINS, ENDS))
-    return Window(start, max(end, start + timedelta(seconds=1)))
+@attrs.frozen(kw_only=True)
+class RenewalPolicy:
+    """When a profile wants its certificates renewed, in parts of their lives, and the page that says why."""
+
+    begins: float = 2 / 3  # after which the window begins
+    ends: float = 5 / 6  # and ends: half of the last third is left for those who fail at first
+    explanation_url: str | None = None
+
+    @classmethod
+    def of(cls, policy: Members) -> RenewalPolicy:
+        """Read the member ``renewal`` of a profile's policy; raise PolicyError."""
+        known = ("begins_percent", "ends_percent", "explanation_url")
+        renewal = policy.within("renewal", known)
+        begins, ends = (
+            usual if (percent := renewal.number(name, 1, 99)) is None else percent / 100
+            for name, usual in (("begins_percent", _USUAL.begins), ("ends_percent", _USUAL.ends))
+        )
+        if begins >= ends:
+            raise PolicyError(renewal.at("ends_percent"), f"must be more than where it begins, {begins:.0%}")
+        return cls(begins=begins, ends=ends, explanation_url=renewal.url("explanation_url"))
+
+    def window(self, not_before: datetime, not_after: datetime) -> Window:
+        """The window of a certificate by its life alone."""
+        lifetime = not_after - not_before
+        start, end = (
+            (not_before + lifetime * part).replace(microsecond=0) for part in (self.begins, self.ends)
+        )
+        return Window(start, max(end, start + SECOND))
+
+
+_USUAL = RenewalPolicy()
+
+
+def overdue(since: datetime) -> Window:
+    """The window of a certificate that should have been renewed, such as a revoked one: in the past (RFC 9773
+    section 4.2).
+    """
+    end = since.replace(microsecond=0)
+    return Window(end - PAST, end)

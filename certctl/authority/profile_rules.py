@@ -14,6 +14,7 @@ from certctl.acme.objects import Account, Profile
 from certctl.acme.policy import NameRules
 from certctl.acme.problems import Problem, ProblemType
 from certctl.acme.profile_policy import AccountPolicy, Binding, Policy, lacks_name_policy
+from certctl.acme.renewal import RenewalPolicy
 from certctl.authority.challenge_rules import ChallengeRules
 from certctl.validation.addresses import EgressPolicy, Network, Resolvers
 
@@ -120,6 +121,14 @@ def advertised(profile: Profile) -> tuple[str, ...]:
         return Policy.of(profile.policy).advertises
     except PolicyError:
         return ()
+
+
+def renewal_policy(profile: Profile) -> RenewalPolicy:
+    """When a profile wants its certificates renewed; the usual if its policy cannot be read."""
+    try:
+        return Policy.of(profile.policy).renewal
+    except PolicyError:
+        return RenewalPolicy()
 
 
 def _unreadable(whose: str, error: PolicyError) -> Problem:

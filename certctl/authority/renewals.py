@@ -13,8 +13,8 @@ from cryptography import x509
 from certctl.acme.identifiers import Identifier
 from certctl.acme.objects import Account, Certificate, Profile
 from certctl.acme.problems import Problem, ProblemType, malformed
-from certctl.acme.renewal import CertID, Window, key_identifier_of, suggested
-from certctl.authority.profile_rules import advertised
+from certctl.acme.renewal import CertID, Window, key_identifier_of, overdue
+from certctl.authority.profile_rules import advertised, renewal_policy
 from certctl.issuance.issuer import Issuer
 from certctl.storage import certificates, orders
 from certctl.storage.database import Database
@@ -48,7 +48,10 @@ class Renewals:
         certificate = await self._find(_parsed(text))
         if certificate is None or certificate.profile_id not in (profile.id, *advertised(profile)):
             raise _unknown()
-        window = suggested(certificate.not_before, certificate.not_after, certificate.revoked_at)
+        if certificate.revoked_at is not None:
+            window = overdue(certificate.revoked_at)
+        else:
+            window = renewal_policy(profile).window(certificate.not_before, certificate.not_after)
         wait = self._poll_interval * (1 - JITTER * random.random())
         return RenewalInfo(window, wait)
 

@@ -64,6 +64,7 @@ def template(
         not_after=ends,
         extended_key_usages=policy.extended_key_usages,
         must_staple=issuing_policy.must_staple(policy, request),
+        no_rev_avail=policy.no_rev_avail,
     )
 
 

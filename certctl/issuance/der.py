@@ -1,4 +1,4 @@
-"""As much of DER (X.690) as CRLs and OCSP need: written from parts, and read strictly from strangers' octets."""
+"""As much of DER (X.690) as certificates, CRLs and OCSP need: written from parts, and read strictly of strangers."""
 
 from __future__ import annotations
 

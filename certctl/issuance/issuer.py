@@ -39,6 +39,7 @@ class Template:
     not_after: datetime  # inclusive (RFC 5280 section 4.1.2.5)
     extended_key_usages: tuple[str, ...] = ("serverAuth",)  # names as in RFC 5280, or dotted OIDs
     must_staple: bool = False  # RFC 7633
+    no_rev_avail: bool = False  # RFC 9608: nobody shall ask for its revocation
     revocable: bool = True  # whether it says where its revocation would be seen, if the issuer knows that
 
 

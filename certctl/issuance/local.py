@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from certctl.acme.identifiers import Identifier
 from certctl.acme.name_constraints import refusals
-from certctl.issuance import chains, files, hierarchy, profile, signatures
+from certctl.issuance import chains, files, hierarchy, leaf, linting, profile, signatures
 from certctl.issuance.crl import RevocationList, to_be_signed
 from certctl.issuance.files import SigningKey
 from certctl.issuance.issuer import INTERNAL_ISSUER_ID, Issued, StatusUrls, Template
@@ -32,6 +32,7 @@ class LocalCA:
     _issuing: profile.IssuingCertificate = attrs.field(repr=False)
     _key: SigningKey = attrs.field(repr=False)
     _hash: hashes.SHA256 | hashes.SHA384 | hashes.SHA512 = attrs.field(repr=False)
+    _algorithm: bytes = attrs.field(repr=False)
 
     @classmethod
     def open(
@@ -111,6 +112,7 @@ class LocalCA:
             issuing=issuing,
             key=key,
             hash=hierarchy.signature_hash(key),
+            algorithm=signatures.algorithm(key),
         )
 
     def publishing(self, urls: StatusUrls | None) -> Self:
@@ -124,9 +126,7 @@ class LocalCA:
     def sign_crl(self, crl: RevocationList) -> bytes:
         """Return the DER of a CRL."""
         facts = self._issuing
-        octets = to_be_signed(
-            crl, facts.subject, facts.authority_key_identifier, signatures.algorithm(self._key)
-        )
+        octets = to_be_signed(crl, facts.subject, facts.authority_key_identifier, self._algorithm)
         return signatures.signed(self._key, octets)
 
     def certify(self, certificate: x509.CertificateBuilder) -> x509.Certificate:
@@ -144,7 +144,7 @@ class LocalCA:
         return True
 
     async def sign(self, template: Template, request_id: str) -> Issued:
-        """Return the certificate for a template, which is checked once more as it stands there signed."""
+        """Return the certificate for a template, which is checked as it stands there to be signed."""
         return self.issue(template)
 
     async def withdraw(self, request_id: str) -> None:
@@ -157,14 +157,9 @@ class LocalCA:
         The serial has 159 random bits: positive, and 20 octets at most (RFC 5280 section 4.1.2.2).
         """
         serial = x509.random_serial_number()
-        certificate = profile.build(template, self._issuing, serial).sign(self._key, self._hash)
-        profile.lint(template, self._issuing, certificate)
-        return Issued(
-            f"{serial:x}",
-            certificate.public_bytes(Encoding.DER),
-            certificate.not_valid_before_utc,
-            certificate.not_valid_after_utc,
-        )
+        octets = leaf.to_be_signed(template, self._issuing, serial, self._algorithm)
+        starts, ends = linting.lint(template, self._issuing, serial, octets)
+        return Issued(f"{serial:x}", signatures.signed(self._key, octets), starts, ends)
 
 
 def _show_root(path: Path, root: x509.Certificate) -> None:

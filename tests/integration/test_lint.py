@@ -28,36 +28,63 @@ from twisted.trial.unittest import SynchronousTestCase
 from certctl.acme.identifiers import Identifier, IdentifierType, dns_name, ip_address
 from certctl.issuance import hierarchy
 from certctl.issuance.files import SigningKey, key_pem
-from certctl.issuance.issuer import Template
+from certctl.issuance.issuer import StatusUrls, Template
 from certctl.issuance.local import LocalCA
 from certctl.issuance.profile import validity
 from certctl.issuance.serving import ServingCertificate
 
 NOW = datetime.now(UTC)
+# Every kind that a profile's key_algorithms may name.
 KEYS: dict[str, CertificatePublicKeyTypes] = {
     "P-256": ec.generate_private_key(ec.SECP256R1()).public_key(),
     "P-384": ec.generate_private_key(ec.SECP384R1()).public_key(),
+    "P-521": ec.generate_private_key(ec.SECP521R1()).public_key(),
     "RSA-2048": rsa.generate_private_key(65537, 2048).public_key(),
+    "RSA-3072": rsa.generate_private_key(65537, 3072).public_key(),
+    "RSA-4096": rsa.generate_private_key(65537, 4096).public_key(),
     "Ed25519": ed25519.Ed25519PrivateKey.generate().public_key(),
 }
+URLS = StatusUrls("http://pki.example.org/pki/iss-internal-ca", 4)
 NAME_SYNTAX = "pkix.invalid_domain_name_syntax"
 
 
-def templates(key: CertificatePublicKeyTypes, ca: LocalCA) -> Iterator[tuple[str, Template]]:
-    """Every kind of certificate that an order can ask for."""
-    starts, ends = validity(NOW, timedelta(days=90), ca.expires_at)
+def names() -> Iterator[tuple[str, tuple[Identifier, ...], str | None]]:
+    """Every kind of name that an order can ask for, with the common name that its CSR asks for."""
     one: tuple[Identifier, ...] = (dns_name("www.example.org"),)
-    plain = Template(names=one, common_name=None, public_key=key, not_before=starts, not_after=ends)
-    yield "DNS without CN", plain
-    yield "DNS with CN", attrs.evolve(plain, common_name="www.example.org")
-    yield "wildcard", attrs.evolve(plain, names=(dns_name("*.example.org"),), common_name="*.example.org")
-    yield "IPv4", attrs.evolve(plain, names=(ip_address("192.0.2.1"),))
-    yield "IPv6", attrs.evolve(plain, names=(ip_address("2001:db8::1"),))
-    yield "100 names", attrs.evolve(plain, names=tuple(dns_name(f"n{i}.example.org") for i in range(100)))
-    yield "must-staple", attrs.evolve(plain, must_staple=True)
-    yield "client", attrs.evolve(plain, extended_key_usages=("serverAuth", "clientAuth"))
-    yield "single label", attrs.evolve(plain, names=(dns_name("localhost"),))
-    yield "IDN", attrs.evolve(plain, names=(dns_name("xn--bcher-kva.example"),))
+    yield "DNS", one, None
+    yield "CN", one, "www.example.org"
+    yield "CN that does not fit", (dns_name(f"{'a' * 60}.example.org"),), f"{'a' * 60}.example.org"
+    yield "wildcard with CN", (dns_name("*.example.org"),), "*.example.org"
+    yield "IPv4", (ip_address("192.0.2.1"),), None
+    yield "IPv6", (ip_address("2001:db8::1"),), None
+    yield "name and address", (*one, ip_address("192.0.2.1")), "www.example.org"
+    yield "100 names", tuple(dns_name(f"n{i}.example.org") for i in range(100)), None
+    yield "single label", (dns_name("localhost"),), None
+    yield "IDN", (dns_name("xn--bcher-kva.example"),), None
+
+
+def policies() -> Iterator[tuple[str, dict[str, Any]]]:
+    """What profiles add to a certificate, or leave out of it."""
+    yield "plain", {}
+    yield "must-staple", {"must_staple": True}
+    yield "noRevAvail", {"no_rev_avail": True}
+    yield "both ends", {"extended_key_usages": ("serverAuth", "clientAuth")}
+    yield "client", {"extended_key_usages": ("clientAuth",)}
+    yield "other purposes", {"extended_key_usages": ("emailProtection", "1.3.6.1.5.5.7.3.17")}
+    yield "any purpose", {"extended_key_usages": ()}
+    yield "not in the database", {"revocable": False}
+
+
+def templates(key: CertificatePublicKeyTypes, ca: LocalCA) -> Iterator[tuple[str, Template]]:
+    """Every kind of certificate: each kind of name plain, and each kind of policy with two kinds of name."""
+    starts, ends = validity(NOW, timedelta(days=90), ca.expires_at)
+    for named, found, common_name in names():
+        plain = Template(
+            names=found, common_name=common_name, public_key=key, not_before=starts, not_after=ends
+        )
+        for said, policy in policies():
+            if said == "plain" or named in ("CN", "IPv4"):
+                yield f"{named}, {said}", attrs.evolve(plain, **policy)
 
 
 def findings(results: Any) -> list[tuple[ValidationFindingSeverity, str, str]]:
@@ -102,7 +129,7 @@ class LintTests(SynchronousTestCase):
         self.directory = Path(self.mktemp())
         self.ca = LocalCA.open(
             self.directory, common_name="certctl issuing CA", root_common_name="certctl root CA", now=NOW
-        )
+        ).publishing(URLS)
 
     def assert_clean(self, what: str, issuer: bytes, subject: bytes, odd: Iterable[str] = ()) -> None:
         """Assert that nothing is found but the syntax of the odd names."""
@@ -130,7 +157,7 @@ class LintTests(SynchronousTestCase):
         self.assertIn(ValidationFindingSeverity.ERROR, {severity for severity, _, _ in found})
 
     def test_leaves(self) -> None:
-        """Each kind of key with each kind of name."""
+        """Each kind of key with each kind of name and of policy."""
         for kind, key in KEYS.items():
             for what, template in templates(key, self.ca):
                 self.assert_leaf_clean(f"{kind}, {what}", self.ca, template)
@@ -141,7 +168,9 @@ class LintTests(SynchronousTestCase):
         root = hierarchy.root_certificate(root_key, "Org root", NOW)
         keys: tuple[SigningKey, ...] = (
             ec.generate_private_key(ec.SECP384R1()),
+            ec.generate_private_key(ec.SECP521R1()),
             rsa.generate_private_key(65537, 2048),
+            rsa.generate_private_key(65537, 4096),
         )
         for key in keys:
             issuing = hierarchy.issuing_certificate(key, "Org issuing", root_key, root, NOW)
@@ -149,8 +178,8 @@ class LintTests(SynchronousTestCase):
             paths[0].write_bytes(issuing.public_bytes(Encoding.PEM) + root.public_bytes(Encoding.PEM))
             paths[1].touch(0o600)
             paths[1].write_bytes(key_pem(key))
-            ca = LocalCA.from_files(*paths, directory=self.directory / "org", now=NOW)
-            what = type(key).__name__
+            ca = LocalCA.from_files(*paths, directory=self.directory / "org", now=NOW).publishing(URLS)
+            what = f"{type(key).__name__} {key.key_size}"
             self.assert_clean(f"{what} issuing CA", ca.root or b"", ca.chain[0])
             for kind, template in templates(KEYS["P-256"], ca):
                 self.assert_leaf_clean(f"{what}, {kind}", ca, template)

@@ -273,7 +273,8 @@ class RelyingPartyTests(ServerTestCase):
     def with_key(self, session: Session, directory: Path) -> tuple[Path, Path]:
         """The files of a chain and of its key, as a TLS server wants them."""
         key = ec.generate_private_key(ec.SECP256R1())
-        _, request = make_csr(["stapled.example.com"], key)
+        feature = [x509.TLSFeature([x509.TLSFeatureType.status_request])]
+        _, request = make_csr(["stapled.example.com"], key, extensions=feature)
         order = session.order("stapled.example.com")
         text = base64.urlsafe_b64encode(request).decode().rstrip("=")
         valid = session.post(order.json["finalize"], {"csr": text})
@@ -282,14 +283,34 @@ class RelyingPartyTests(ServerTestCase):
         private.write_bytes(key_pem(key))
         return chain, private
 
+    def policy(self, server: RunningServer, assignment: str) -> None:
+        """Change the default profile's policy, as an operator does."""
+        command = (PROGRAMS / "certctl", "profile", "edit", "prof-default", "--set", f"policy.{assignment}")
+        run(*command, env=server.settings, cwd=server.directory).must_succeed()
+
+    def test_not_spoken_of(self) -> None:
+        """A short-lived certificate names neither list nor responder, and says that there is none (RFC 9608)."""
+        server = self.serve(settings(free_port()))
+        self.policy(server, "no_rev_avail=true")
+        _, issued = self.issue(server)
+        self.lint("lint_pkix_cert", "lint", issued.leaf)
+        text = run("openssl", "x509", "-in", issued.leaf, "-noout", "-text").output
+        self.assertRegex(text, r"(2\.5\.29\.56|No Revocation Available): *\n")
+        self.assertIn("CA Issuers - URI:", text)
+        for absent in ("OCSP - URI", "CRL Distribution Points", "critical\n                .."):
+            self.assertNotIn(absent, text)
+        verified = run("openssl", "verify", "-CAfile", server.root, "-untrusted", issued.chain, issued.leaf)
+        self.assertIn(": OK", verified.output)
+
     def test_nginx_staples(self) -> None:
-        """Nginx fetches the answer from the certificate's URL, verifies it, and staples it."""
+        """Nginx fetches the answer from the URL in a must-staple certificate, verifies it, and staples it."""
         nginx = os.environ.get("NGINX_PROGRAM") or shutil.which("nginx")
         if nginx is None:
             raise SkipTest(
                 "there is no nginx here: apt-get install nginx-light, or NGINX_PROGRAM=/path/to/nginx"
             )
         server = self.serve(settings(free_port()))
+        self.policy(server, "must_staple=allowed")
         session, issued = self.issue(server)
         chain, private = self.with_key(session, issued.directory)
         above, port, directory = issued.directory / "above.pem", free_port(), self.path()
@@ -305,6 +326,8 @@ class RelyingPartyTests(ServerTestCase):
             deadline = (
                 time.monotonic() + 20
             )  # nginx fetches when the first client asks, and staples from then on
+            leaf = run("openssl", "x509", "-in", chain, "-noout", "-text").output
+            self.assertRegex(leaf, r"TLS Feature: *\n *status_request")
             while "Cert Status: good" not in (shown := self.shown_by(server, port)):
                 self.assertLess(time.monotonic(), deadline, shown + (directory / "error.log").read_text())
                 time.sleep(0.2)
@@ -321,6 +344,7 @@ class RelyingPartyTests(ServerTestCase):
     def test_stapled(self) -> None:
         """A TLS server that staples (openssl's own) finds the responder by what the certificate says."""
         server = self.serve(settings(free_port()))
+        self.policy(server, "must_staple=allowed")
         session, issued = self.issue(server)
         chain, private = self.with_key(session, issued.directory)
         port = free_port()

@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, pkcs7
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from certctl.issuance.leaf import NO_REV_AVAIL
+
 PEM = "application/x-pem-file"
 DER = "application/pkix-cert"  # RFC 2585 section 4.1
 PKCS7 = "application/pkcs7-mime"  # RFC 5751 section 3.2.1
@@ -52,6 +54,7 @@ class Decoded(msgspec.Struct, kw_only=True):
     extended_key_usages: list[str]
     signature_algorithm: str
     must_staple: bool
+    no_rev_avail: bool
     not_before: datetime
     not_after: datetime
     sha256: str
@@ -89,6 +92,7 @@ def decoded(der: bytes) -> Decoded:
         extended_key_usages=[_usage(each.dotted_string) for each in _extension(found, x509.ExtendedKeyUsage)],
         signature_algorithm=found.signature_algorithm_oid._name,
         must_staple=x509.TLSFeatureType.status_request in feature,
+        no_rev_avail=NO_REV_AVAIL in (each.oid.dotted_string for each in found.extensions),
         not_before=found.not_valid_before_utc,
         not_after=found.not_valid_after_utc,
         sha256=found.fingerprint(hashes.SHA256()).hex(),

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from certctl.acme.renewal import CertID, suggested
+from certctl.acme.members import Members, PolicyError
+from certctl.acme.renewal import CertID, RenewalPolicy, overdue
 
 EXAMPLE = "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE"  # RFC 9773 section 4.1
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -61,18 +62,51 @@ class CertIDTests(SynchronousTestCase):
 class WindowTests(SynchronousTestCase):
     def test_last_third(self) -> None:
         """The window begins with the last third and leaves half of it."""
-        window = suggested(BEGIN, END)
+        window = RenewalPolicy().window(BEGIN, END)
         self.assertAlmostEqual((window.start - BEGIN) / (END - BEGIN), 2 / 3)
         self.assertAlmostEqual((window.end - BEGIN) / (END - BEGIN), 5 / 6)
 
-    def test_revoked(self) -> None:
+    def test_overdue(self) -> None:
         """Once it is revoked, the window lies in the past."""
-        window = suggested(BEGIN, END, BEGIN + timedelta(hours=1))
+        window = overdue(BEGIN + timedelta(hours=1, microseconds=5))
         self.assertLess(window.start, window.end)
-        self.assertLessEqual(window.end, BEGIN + timedelta(hours=1))
+        self.assertEqual(window.end, BEGIN + timedelta(hours=1))
 
-    @given(st.integers(min_value=1, max_value=10**9))
-    def test_never_empty(self, seconds: int) -> None:
+    @given(
+        st.integers(min_value=1, max_value=10**9),
+        st.integers(min_value=1, max_value=98),
+        st.integers(min_value=1, max_value=98),
+    )
+    def test_never_empty(self, seconds: int, begins: int, more: int) -> None:
         """However short a life is, the window ends after its beginning (RFC 9773 section 4.2)."""
-        window = suggested(BEGIN, BEGIN + timedelta(seconds=seconds))
+        policy = read({"begins_percent": begins, "ends_percent": min(99, begins + more)})
+        window = policy.window(BEGIN, BEGIN + timedelta(seconds=seconds))
         self.assertLess(window.start, window.end)
+
+
+def read(renewal: object) -> RenewalPolicy:
+    """The member ``renewal`` of a policy."""
+    return RenewalPolicy.of(Members("policy", {"renewal": renewal}))
+
+
+class PolicyTests(SynchronousTestCase):
+    def test_percent(self) -> None:
+        """A profile says at which part of a life the window begins and ends."""
+        window = read({"begins_percent": 50, "ends_percent": 60}).window(BEGIN, END)
+        self.assertAlmostEqual((window.start - BEGIN) / (END - BEGIN), 0.5, places=5)
+        self.assertAlmostEqual((window.end - BEGIN) / (END - BEGIN), 0.6, places=5)
+        self.assertEqual(read({}), RenewalPolicy())
+        self.assertEqual(read({"begins_percent": 70}).ends, RenewalPolicy().ends)
+
+    def test_refused(self) -> None:
+        """What is no window, and no page, is refused by its path."""
+        for renewal, path in (
+            ({"begins_percent": 0}, "begins_percent"),
+            ({"ends_percent": 100}, "ends_percent"),
+            ({"begins_percent": 60, "ends_percent": 60}, "ends_percent"),
+            ({"begins_percent": 90}, "ends_percent"),
+            ({"begins": 0.5}, "begins"),
+            ({"explanation_url": "javascript:x"}, "explanation_url"),
+        ):
+            error = self.assertRaises(PolicyError, read, renewal)
+            self.assertEqual(error.path, f"policy.renewal.{path}")

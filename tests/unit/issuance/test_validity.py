@@ -6,8 +6,8 @@ from datetime import timedelta
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from certctl.issuance.profile import ValidityError, build, validity
-from tests.unit.issuance.test_profile import DAY, ISSUER, NOW, SECOND, template
+from certctl.issuance.profile import ValidityError, validity
+from tests.unit.issuance.test_profile import DAY, ISSUER, NOW, SECOND, octets, template
 
 
 class ValidityTests(SynchronousTestCase):
@@ -70,4 +70,4 @@ class ValidityTests(SynchronousTestCase):
     def test_fits_the_profile(self) -> None:
         """What comes out goes into a template as it is."""
         starts, ends = validity(NOW, 10_000 * DAY, ISSUER.expires_at)
-        build(template(not_before=starts, not_after=ends), ISSUER, 1)
+        octets(template(not_before=starts, not_after=ends))

@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
+from certctl.issuance.leaf import NO_REV_AVAIL
 from tests.acme_client import make_csr
 from tests.unit.web.bench import Bench, Client
 
@@ -164,6 +165,12 @@ CERTIFICATES = (
     Case(policy={"must_staple": "allowed"}, staple=True, expected="issued, must-staple"),
     Case(policy={"must_staple": "allowed"}),
     Case(policy={"must_staple": "always"}, expected="issued, must-staple"),
+    Case(policy={"no_rev_avail": True}, expected="issued, noRevAvail"),
+    Case(
+        policy={"no_rev_avail": True},
+        staple=True,
+        expected="badCSR: the CSR is refused: it asks for must-staple, and profile prof-x has must_staple never",
+    ),
     Case(
         policy={"extended_key_usages": ["clientAuth", "1.3.6.1.5.5.7.3.17"]},
         expected="issued, EKU 1.3.6.1.5.5.7.3.2 1.3.6.1.5.5.7.3.17",
@@ -225,6 +232,8 @@ def _certificate(client: Client, case: Case, order: Mapping[str, Any]) -> Iterat
         yield f"CN {names[0].value!s}"
     if x509.TLSFeature in found:
         yield "must-staple"
+    if any(each.oid.dotted_string == NO_REV_AVAIL for each in certificate.extensions):
+        yield "noRevAvail"
     if "extended_key_usages" in case.policy:
         usages = [each.dotted_string for each in found.get(x509.ExtendedKeyUsage, ())]
         yield f"EKU {' '.join(usages) or 'none'}"
