@@ -26,6 +26,7 @@ FULL = Template(
     not_after=NOW + DAY,
     extended_key_usages=("clientAuth", "1.2.3.4"),
     must_staple=True,
+    no_rev_avail=True,
     revocable=False,
 )
 
