@@ -41,13 +41,14 @@ class Client(ABC):
 
     package: str  # where the program comes from, for who does not have it
     program: str
+    places = f"{PROGRAMS}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 
     def __init__(self, server: RunningServer, home: Path) -> None:
         self.server = server
         self.home = home
         self.mark = home / "hook-was-called"
         self.hook = self._script("hook", f'echo "$@" >>{self.mark}')
-        program = shutil.which(self.program, path=f"{PROGRAMS}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
+        program = shutil.which(self.program, path=self.places)
         if program is None:
             raise AssertionError(f"{self.program} is missing: install {self.package}")
         self.path = program

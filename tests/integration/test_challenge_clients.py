@@ -22,6 +22,8 @@ from tests.integration.solvers import (
     LegoDns,
     LegoHttp,
     LegoTls,
+    NewCaddyHttp,
+    NewCaddyTls,
     Solving,
     UacmeDns,
     UacmeHttp,
@@ -166,6 +168,14 @@ class CaddyTests(SolverTestCase):
     def test_tlsalpn01(self) -> None:
         """On its port for HTTPS."""
         self.solved(self.solver(CaddyTls), TLS, NAMES[:1])
+
+    def test_newer_by_http01(self) -> None:
+        """That of today, on its port for HTTP."""
+        self.solved(self.solver(NewCaddyHttp), HTTP, NAMES[:1])
+
+    def test_newer_by_tlsalpn01(self) -> None:
+        """That of today, on its port for HTTPS."""
+        self.solved(self.solver(NewCaddyTls), TLS, NAMES[:1])
 
 
 class ApacheTests(SolverTestCase):
