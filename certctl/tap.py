@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,16 @@ DRAIN = 20.0  # seconds that running requests have to end when the server stops
 TLS_CARE = 6 * 3600.0  # seconds between looks at the server's own certificate; tickets live no longer
 BACKLOG = 1024
 # What ends a start with the words of the exception alone.
-EXPECTED = (IssuerError, TlsError, DatabaseInUse, SchemaTooNew, OSError, SealError, start.StartError)
+EXPECTED = (
+    IssuerError,
+    TlsError,
+    DatabaseInUse,
+    SchemaTooNew,
+    OSError,
+    SealError,
+    Unavailable,
+    start.StartError,
+)
 GC_THRESHOLDS = (50_000, 50, 100)  # a request leaves some hundred objects that refer to each other
 
 
@@ -165,17 +174,29 @@ class Daemon(Service):
         await start.refuse_strangers(self._database, self._ca, seal, settings)
         await start.seed(self._database, self._parts.trail, self._ca, mode, accepted)
         await start.share_secret(self._database, self._parts.trail, seal, settings.secret_key_accept)
+        warnings = await start.profile_warnings(self._database)
         if not self.running:  # asked to stop meanwhile
             return
         self._listen()
-        # What is under way in a database for many may be another server's; the sweeper finds out.
-        resumed = await self._parts.challenges.resume(SILENCE if settings.on_postgres else timedelta(0))
-        _ = await self._parts.jobs.resume(alone=not settings.on_postgres)
+        # From here on the database may go away, and the server waits for it.
+        resumed = await self._resume()
         # What stands now stands for ever: the collector need not walk over it again and again (5 % of the CPU).
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
-        await self._tell(resumed)
+        self._tell(warnings, resumed)
+
+    async def _resume(self) -> int:
+        """Take up what the last stop interrupted; return how many validations that are."""
+        # What is under way in a database for many may be another server's; the sweeper finds out.
+        alone = not self._settings.on_postgres
+        try:
+            resumed = await self._parts.challenges.resume(timedelta(0) if alone else SILENCE)
+            _ = await self._parts.jobs.resume(alone=alone)
+        except Unavailable as error:  # the sweeper takes it up
+            self._log.warn("what the last stop interrupted waits for the database", why=str(error))
+            return 0
+        return resumed
 
     async def _open_database(self) -> Database:
         """Open the database that the settings name; raise what EXPECTED names if it cannot be had."""
@@ -221,9 +242,9 @@ class Daemon(Service):
         signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._reload))
         self._reactor.callWhenRunning(signal.signal, signal.SIGTERM, self._asked_to_stop)
 
-    async def _tell(self, resumed: int) -> None:
+    def _tell(self, warnings: Iterable[str], resumed: int) -> None:
         """Say in the log what an operator who has just started the server wants to know."""
-        for warning in await start.profile_warnings(self._database):
+        for warning in warnings:
             self._log.warn("{warning}", warning=warning)
         if resumed:
             self._log.info("validations that the last stop interrupted go on", number=resumed)

@@ -9,7 +9,7 @@ from tests.integration.challenge_bench import ChallengeTestCase, Pending, pendin
 
 NUMBER = 120
 WRONG = 6  # every sixth name is answered wrongly
-LONG = 30.0  # seconds for an answer: none comes before the kill, and tries that end without one are made again
+LONG = 30.0  # seconds for an answer: none comes before the kill, as tries that had none are made again
 USUAL = 1.0
 
 
