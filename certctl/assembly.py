@@ -7,7 +7,7 @@ and a database in memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
@@ -15,22 +15,32 @@ from klein.resource import KleinResource
 from twisted.internet.defer import Deferred
 from twisted.web.server import Request
 
+from certctl import __version__
 from certctl.acme.nonces import NonceMint
 from certctl.acme.objects import Account, ChallengeType
-from certctl.assembly_values import account_rules, concurrency, network, profile_rules, rates
+from certctl.assembly_values import (
+    account_rules,
+    concurrency,
+    fixed_keys,
+    network,
+    profile_rules,
+    rates,
+    status_urls,
+)
 from certctl.authority import Authority, Service
 from certctl.authority.accounts import Accounts
 from certctl.authority.administration import Administration
-from certctl.authority.api_keys import ApiKeys, FixedKey
+from certctl.authority.api_keys import ApiKeys
 from certctl.authority.authorizations import Authorizations
 from certctl.authority.bindings import Bindings
 from certctl.authority.caa import Permission
 from certctl.authority.challenges import Challenges
+from certctl.authority.console_sessions import ConsoleSessions
 from certctl.authority.issuance import Issuance
 from certctl.authority.jobs import Jobs
 from certctl.authority.limits import Limits
-from certctl.authority.operators import Role
 from certctl.authority.orders import Orders
+from certctl.authority.presence import Presence
 from certctl.authority.profile_rules import ProfileRules
 from certctl.authority.profiles import Profiles
 from certctl.authority.renewals import Renewals
@@ -40,7 +50,7 @@ from certctl.authority.sweeper import Sweeper
 from certctl.authority.trail import Trail
 from certctl.authority.withdrawal import Withdrawal
 from certctl.background import Background
-from certctl.issuance.issuer import Issuer, StatusSigner, StatusUrls
+from certctl.issuance.issuer import Issuer, StatusSigner
 from certctl.sealing import Seal
 from certctl.settings import AuthType, Settings
 from certctl.storage.database import Database
@@ -55,6 +65,8 @@ from certctl.web.acme.call import Urls
 from certctl.web.acme.dispatch import Dispatch
 from certctl.web.acme.table import DIRECTORY, PATHS
 from certctl.web.api.dispatch import ApiDispatch
+from certctl.web.api.door import Door
+from certctl.web.console.dispatch import ConsoleDispatch
 from certctl.web.health import Health
 from certctl.web.metrics import Metrics
 from certctl.web.origin import Origin
@@ -75,6 +87,7 @@ class Parts:
     metrics: Metrics
     health: Health
     origin: Origin
+    presence: Presence
     resource: KleinResource
     pki: PkiSite
     shortcut: Callable[[Request], Deferred[bytes] | None] | None
@@ -131,6 +144,10 @@ def assemble(
     )
     served = dispatch if settings.acme_server_enabled else None
     pki = _pki(ground, signers or {})
+    presence = Presence(database, trail, version=__version__, beat=settings.acme_server_gc_interval)
+    door = _door(ground, presence, local_key)
+    console = _console(ground, door, origin)
+    api = None if door is None else ApiDispatch(door, origin, background)
     return Parts(
         trail=trail,
         background=background,
@@ -141,7 +158,8 @@ def assemble(
         metrics=metrics,
         health=health,
         origin=origin,
-        resource=root(served, health, metrics, _api(ground, origin, local_key)),
+        presence=presence,
+        resource=root(served, health, metrics, api, console),
         pki=pki,
         shortcut=pki.before(None if served is None else served.shortcut),
     )
@@ -164,7 +182,7 @@ class _Ground:
     bindings: Bindings
 
 
-def _api(ground: _Ground, origin: Origin, local_key: str) -> ApiDispatch | None:
+def _door(ground: _Ground, presence: Presence, local_key: str) -> Door | None:
     settings = ground.settings
     if settings.auth_type is AuthType.NONE:
         return None
@@ -174,7 +192,7 @@ def _api(ground: _Ground, origin: Origin, local_key: str) -> ApiDispatch | None:
         database=ground.database,
         trail=ground.trail,
         default_mode=settings.acme_server_default_auth_mode,
-        api_keys=ApiKeys(ground.database, ground.trail, _fixed_keys(settings, local_key)),
+        api_keys=ApiKeys(ground.database, ground.trail, fixed_keys(settings, local_key)),
         profiles=Profiles(
             ground.database,
             ground.trail,
@@ -185,8 +203,24 @@ def _api(ground: _Ground, origin: Origin, local_key: str) -> ApiDispatch | None:
         bindings=ground.bindings,
         supervision=Supervision(ground.database, ground.trail, accounts),
         withdrawal=Withdrawal(ground.database, ground.trail),
+        presence=presence,
+        engine="PostgreSQL" if settings.on_postgres else "SQLite",
     )
-    return ApiDispatch(administration, origin, ground.background, settings.api_requests_per_minute)
+    return Door(administration, settings.api_requests_per_minute)
+
+
+def _console(ground: _Ground, door: Door | None, origin: Origin) -> ConsoleDispatch | None:
+    settings = ground.settings
+    if door is None or not settings.console_enabled:
+        return None
+    sessions = ConsoleSessions(
+        ground.database,
+        ground.trail,
+        door.administration.api_keys,
+        idle=settings.console_session_idle,
+        longest=settings.console_session_lifetime,
+    )
+    return ConsoleDispatch(door, sessions, origin, ground.background)
 
 
 def _pki(ground: _Ground, signers: Mapping[str, StatusSigner]) -> PkiSite:
@@ -197,24 +231,6 @@ def _pki(ground: _Ground, signers: Mapping[str, StatusSigner]) -> PkiSite:
         for id, each in signers.items()
     }
     return PkiSite(publications, ground.background, ground.reactor)
-
-
-def status_urls(settings: Settings, issuer_id: str) -> StatusUrls | None:
-    """What an issuer's certificates say of where they are spoken of; None if nobody knows where that is reached."""
-    if settings.pki_url is None:
-        return None
-    return StatusUrls(f"{settings.pki_url.rstrip('/')}/pki/{issuer_id}", settings.pki_crl_shards)
-
-
-def _fixed_keys(settings: Settings, local_key: str) -> Iterator[FixedKey]:
-    """The API keys that no database holds, and their names in the trail."""
-    if local_key:
-        yield FixedKey.of("local", Role.ADMIN, local_key)
-    for number, key in enumerate(settings.auth_secret, 1):
-        yield FixedKey.of(f"secret-{number}", Role.ADMIN, key)
-    for named in settings.api_keys_named:
-        name, key, *admin = named.split(":")
-        yield FixedKey.of(name, Role.ADMIN if admin else Role.OPERATOR, key)
 
 
 def _challenges(

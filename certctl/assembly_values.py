@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from certctl.acme.account_rules import AccountRules
 from certctl.acme.objects import ChallengeType
 from certctl.acme.profile_policy import Binding
+from certctl.authority.api_keys import FixedKey
 from certctl.authority.limits import Rates
+from certctl.authority.operators import Role
 from certctl.authority.profile_rules import ProfileRules
+from certctl.issuance.issuer import StatusUrls
 from certctl.settings import Settings
 from certctl.validation.addresses import EgressPolicy, Network, Resolvers
 
@@ -58,3 +61,21 @@ def network(settings: Settings) -> Network:
             for host, port in settings.acme_server_dns01_resolver
         ),
     )
+
+
+def status_urls(settings: Settings, issuer_id: str) -> StatusUrls | None:
+    """What an issuer's certificates say of where they are spoken of; None if nobody knows where that is reached."""
+    if settings.pki_url is None:
+        return None
+    return StatusUrls(f"{settings.pki_url.rstrip('/')}/pki/{issuer_id}", settings.pki_crl_shards)
+
+
+def fixed_keys(settings: Settings, local_key: str) -> Iterator[FixedKey]:
+    """The API keys that no database holds, and their names in the trail."""
+    if local_key:
+        yield FixedKey.of("local", Role.ADMIN, local_key)
+    for number, key in enumerate(settings.auth_secret, 1):
+        yield FixedKey.of(f"secret-{number}", Role.ADMIN, key)
+    for named in settings.api_keys_named:
+        name, key, *admin = named.split(":")
+        yield FixedKey.of(name, Role.ADMIN if admin else Role.OPERATOR, key)

@@ -17,9 +17,9 @@ import attrs
 from certctl import settings_parsing as kinds
 from certctl import settings_sources as sources
 from certctl.acme.objects import AuthMode
+from certctl.settings_console import ConsoleSettings
 from certctl.settings_declaration import Section, Setting, shown
 from certctl.settings_parsing import comma_list, duration, integer, one_of, optional
-from certctl.settings_signing import SigningSettings
 from certctl.settings_sources import PREFIX, SETTINGS_FILE, SettingsError
 from certctl.settings_values import (
     CONCURRENCY,
@@ -47,7 +47,7 @@ LOG = Section("Log")
 
 
 @attrs.frozen(kw_only=True)
-class Settings(SigningSettings):
+class Settings(ConsoleSettings):
     """The settings of one server, read and checked. Made by ``load``; tests may construct it."""
 
     server_host: str = SERVER.setting(

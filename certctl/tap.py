@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
@@ -22,7 +23,8 @@ from twisted.python.failure import Failure
 from twisted.python.usage import Options as UsageOptions
 
 from certctl import __version__, log, start
-from certctl.assembly import Parts, assemble, status_urls
+from certctl.assembly import Parts, assemble
+from certctl.assembly_values import status_urls
 from certctl.authority.audit_chain import Chain
 from certctl.authority.challenges import SILENCE
 from certctl.authority.witness import Witness
@@ -167,6 +169,7 @@ class Daemon(Service):
             signing=settings.audit_checkpoint_interval,
         )
         self._parts.metrics.watch_certificate(lambda: self._tls.validity)
+        self._parts.presence.watch_certificate(lambda: self._tls.not_after)
         self._site = BoundedSite(self._parts.resource, self._reactor, self._parts.shortcut)
         self._plain_site = BoundedSite(Nothing(), self._reactor, self._parts.pki.shortcut)
         self._is_open = True
@@ -286,14 +289,21 @@ class Daemon(Service):
         await self._site.close()
         await self._plain_site.close()
         await self._chain.finish()
+        await self._leave()
         await self._database.close()
         if self._port is not None:
             self._log.info("certctl has stopped")
+
+    async def _leave(self) -> None:
+        """Take this server out of the list of those that are there; who finds no database is forgotten in time."""
+        with contextlib.suppress(Unavailable):
+            await self._parts.presence.gone()
 
     async def _sweep(self) -> None:
         try:
             self._parts.metrics.know(each.id for each in await self._database.read(profiles.everyone()))
             self._parts.metrics.swept(await self._parts.sweeper.sweep())
+            await self._parts.presence.seen(swept=True)
             await self._parts.challenges.resume(SILENCE)
             await self._parts.jobs.resume()
         except Unavailable as error:  # the next sweep tries again

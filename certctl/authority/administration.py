@@ -10,6 +10,7 @@ import attrs
 from certctl.acme.objects import AuthMode
 from certctl.authority.api_keys import ApiKeys
 from certctl.authority.bindings import Bindings
+from certctl.authority.presence import Presence
 from certctl.authority.profiles import Profiles
 from certctl.authority.supervision import Supervision
 from certctl.authority.trail import Trail
@@ -32,6 +33,8 @@ class Administration:
     profiles: Profiles
     supervision: Supervision
     withdrawal: Withdrawal
+    presence: Presence
+    engine: str  # of the database: SQLite or PostgreSQL
 
     def now(self) -> datetime:
         """The time, in UTC."""

@@ -46,7 +46,10 @@ class ApiKeys:
 
     async def caller(self, key: str) -> Caller | None:
         """Who holds a key; None if nobody does, or nobody may any more."""
-        seen = digest(key)
+        return await self.caller_by(digest(key))
+
+    async def caller_by(self, seen: bytes) -> Caller | None:
+        """Who holds the key of a digest; None as for ``caller``."""
         # All of them, and in constant time: how long it takes says nothing of a key.
         fixed = [each.caller for each in self._fixed if hmac.compare_digest(each.digest, seen)]
         if fixed:

@@ -153,23 +153,29 @@ class Challenges:
     ) -> None:
         """Find out, and write what was found: whatever goes wrong, the challenge is not left processing."""
         verdict: Evidence | Problem
+        tries: list[dict[str, str]] = []
         self._validating.add(challenge.id)
         try:
-            verdict = await self._judge(profile, account, authorization, challenge)
+            verdict = await self._judge(profile, account, authorization, challenge, tries)
         except Problem as problem:
             verdict = problem
         except Exception:
             self._log.failure("a validation failed", name=authorization.covers.value)
             verdict = Problem(ProblemType.SERVER_INTERNAL, "the validation could not be carried out")
         try:
-            await self._settle(authorization, challenge, verdict)
+            await self._settle(authorization, challenge, verdict, tries)
         finally:  # what could not be written is found by ``resume``
             self._validating.discard(challenge.id)
             for waiting in self._asking.pop(authorization.id, ()):
                 waiting.callback(None)
 
     async def _judge(
-        self, profile: Profile, account: Account, authorization: Authorization, challenge: Challenge
+        self,
+        profile: Profile,
+        account: Account,
+        authorization: Authorization,
+        challenge: Challenge,
+        tries: list[dict[str, str]],
     ) -> Evidence:
         rules = ChallengeRules.of(profile, self._network)
         attempt = Attempt(
@@ -187,14 +193,20 @@ class Challenges:
             await self._permission.ask(rules, account, authorization.covers, challenge.type, now)
             return evidence
 
-        return await self._try(challenge, look)
+        return await self._try(challenge, look, tries)
 
-    async def _try(self, challenge: Challenge, look: Callable[[], Coroutine[Any, Any, Evidence]]) -> Evidence:
+    async def _try(
+        self,
+        challenge: Challenge,
+        look: Callable[[], Coroutine[Any, Any, Evidence]],
+        tries: list[dict[str, str]],
+    ) -> Evidence:
         """Validate, and again a little later where that may help; each failure is shown (RFC 8555 section 8.2)."""
         for pause in PAUSES:
             try:
                 return await look()
             except Transient as failure:
+                tries.append({"at": self._trail.now().isoformat(), "error": str(failure.detail)})
                 await self._note(challenge, failure)
             await self._sleep(challenge.id, pause)
         return await look()
@@ -223,24 +235,15 @@ class Challenges:
             turns.give_back()
 
     async def _settle(
-        self, authorization: Authorization, challenge: Challenge, verdict: Evidence | Problem
+        self,
+        authorization: Authorization,
+        challenge: Challenge,
+        verdict: Evidence | Problem,
+        tries: list[dict[str, str]],
     ) -> None:
         """Write what was found: the challenge, its authorization, and every order that hangs on it."""
         now = self._trail.now()
-        failed = isinstance(verdict, Problem)
-        found = {"error": verdict.document()} if isinstance(verdict, Problem) else attrs.asdict(verdict)
-        event = Event(
-            actor=f"acme:{authorization.account_id}",
-            action=Action.CHALLENGE_COMPLETED,
-            resource_type="acme_challenge",
-            resource_id=challenge.id,
-            details={
-                "status": (Status.INVALID if failed else Status.VALID).value,
-                "type": challenge.type.value,
-                "identifier": authorization.covers.value,
-                **found,
-            },
-        )
+        event = _completed(authorization, challenge, verdict, tries)
         hanging = await self._database.read(orders.hanging_on(authorization.id))
         if isinstance(verdict, Problem):
             error = verdict.document()
@@ -281,3 +284,26 @@ class Challenges:
 
 def _of(authorization: Authorization, challenge_id: str) -> Challenge:
     return next(each for each in authorization.challenges if each.id == challenge_id)
+
+
+def _completed(
+    authorization: Authorization,
+    challenge: Challenge,
+    verdict: Evidence | Problem,
+    tries: list[dict[str, str]],
+) -> Event:
+    failed = isinstance(verdict, Problem)
+    found = {"error": verdict.document()} if isinstance(verdict, Problem) else attrs.asdict(verdict)
+    return Event(
+        actor=f"acme:{authorization.account_id}",
+        action=Action.CHALLENGE_COMPLETED,
+        resource_type="acme_challenge",
+        resource_id=challenge.id,
+        details={
+            "status": (Status.INVALID if failed else Status.VALID).value,
+            "type": challenge.type.value,
+            "identifier": authorization.covers.value,
+            **found,
+            **({"tries": tries} if tries else {}),
+        },
+    )

@@ -9,7 +9,7 @@ from certctl.acme import lifecycle
 from certctl.acme.nonces import NonceMint
 from certctl.authority.authorizations import PAUSE_LASTS
 from certctl.authority.trail import GC, Action, Event, Trail
-from certctl.storage import authorizations, failures, limits, orders
+from certctl.storage import authorizations, console_sessions, failures, limits, orders
 from certctl.storage.database import Conflict, Database, Statement
 
 BATCH = 500  # rows at a time, so that no request waits long behind the sweeper
@@ -36,6 +36,8 @@ class Sweeper:
         now = self._trail.now()
         if await self._database.read(limits.any_empty(now)):
             await self._database.write(limits.forget_empty(now))
+        if await self._database.read(console_sessions.any_over(now)):
+            await self._database.write(console_sessions.forget_over(now))
         for batch in (self._orders, self._authorizations):
             swept += await self._all(batch)
         return swept

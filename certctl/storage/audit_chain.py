@@ -114,6 +114,21 @@ def last_batch() -> Query[Batch | None]:
     return Query(f"{_BATCH} ORDER BY id DESC LIMIT 1", (), first(batch_of))
 
 
+def last_batches(number: int) -> Query[list[Batch]]:
+    """The last batches of the chain, in its order."""
+    newest = every(batch_of)
+    return Query(f"{_BATCH} ORDER BY id DESC LIMIT ?", (number,), lambda rows: newest(rows)[::-1])
+
+
+def count_after(id: int, most: int) -> Query[int]:
+    """How many events come after one, or so many if there are more."""
+    return Query(
+        "SELECT count(*) FROM (SELECT 1 FROM audit_events WHERE id > ? LIMIT ?) AS counted",
+        (id, most),
+        lambda rows: int(rows[0][0]),
+    )
+
+
 def between(since: datetime | None, until: datetime | None) -> Query[list[Entry]]:
     """The events from a time on and before another, for who reads them one by one."""
     limits = [(f"created_at {sign} ?", at) for sign, at in ((">=", since), ("<", until)) if at is not None]

@@ -27,6 +27,7 @@ from certctl.acme.problems import Problem, ProblemType
 from certctl.web.acme.dispatch import Dispatch
 from certctl.web.answer import Answer, document, refusal
 from certctl.web.api.dispatch import ApiDispatch
+from certctl.web.console.dispatch import ConsoleDispatch
 from certctl.web.health import Health
 from certctl.web.metrics import Metrics
 
@@ -198,16 +199,19 @@ class BoundedSite(Site):
 
 
 def root(
-    dispatch: Dispatch | None, health: Health, metrics: Metrics, api: ApiDispatch | None = None
+    dispatch: Dispatch | None,
+    health: Health,
+    metrics: Metrics,
+    api: ApiDispatch | None = None,
+    console: ConsoleDispatch | None = None,
 ) -> KleinResource:
-    """All that is served: ACME and the REST API if they are switched on, health, readiness and metrics."""
+    """All that is served: ACME, the REST API and the console if they are switched on; health, readiness, metrics."""
     app = Klein()
     app.url_map.merge_slashes = False  # a redirect would make a client sign another URL
     app.url_map.strict_slashes = False
-    if dispatch is not None:
-        dispatch.register(app)
-    if api is not None:
-        api.register(app)
+    for part in (dispatch, api, console):
+        if part is not None:
+            part.register(app)
 
     @app.route("/health", methods=["GET"])
     def alive(request: Request) -> bytes:
@@ -227,8 +231,9 @@ def root(
         answer = _refused(failure.value)
         if dispatch is not None and request.path.startswith(b"/acme/"):
             return dispatch.finish(request, answer)
-        if api is not None and request.path.startswith(b"/api/"):
-            return api.refusal(request, answer.status, _words(failure.value), answer.headers)
+        for prefix, own in ((b"/api/", api), (b"/console/", console)):
+            if own is not None and request.path.startswith(prefix):
+                return own.refusal(request, answer.status, _words(failure.value), answer.headers)
         return answer.send(request)
 
     return app.resource()

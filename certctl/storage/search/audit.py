@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 import attrs
 
-from certctl.storage.database import Query, Row, every
+from certctl.storage.database import Query, Row, every, placeholders
 from certctl.storage.search.where import Where
 
 _WALKED = (
@@ -79,6 +80,16 @@ class AuditFilter:
             where.also(f"id <= (SELECT max(id) {within})", *times.parameters)
             where.also(str(times).removeprefix(" WHERE "), *times.parameters)
         return where
+
+
+def about(resource_ids: Sequence[str], limit: int) -> Query[list[Recorded]]:
+    """Events about any of some resources, the oldest first."""
+    return Query(
+        "SELECT id, created_at, actor, action, resource_type, resource_id, details FROM audit_events"
+        f" WHERE resource_id IN ({placeholders(len(resource_ids))}) ORDER BY id LIMIT ?",
+        (*resource_ids, limit),
+        every(_recorded),
+    )
 
 
 def page(wanted: AuditFilter, before: int | None, limit: int) -> Query[list[Recorded]]:

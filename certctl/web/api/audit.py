@@ -67,8 +67,13 @@ async def list_audit(call: Call[Nothing, AuditQuery]) -> Reply:
         headers = {"Content-Disposition": 'attachment; filename="audit.csv"'}
         headers |= {NEXT: cursor} if cursor else {}
         return Reply(content=_csv(page), content_type=f"{CSV}; charset=utf-8", headers=headers)
-    data = [EventDocument(**{name: getattr(each, name) for name in _HEADING}) for each in page]
+    data = [described_event(each) for each in page]
     return Reply(value=Window(data=data, next_cursor=cursor, per_page=asked.per_page))
+
+
+def described_event(found: Recorded) -> EventDocument:
+    """An event as it is shown."""
+    return EventDocument(**{name: getattr(found, name) for name in _HEADING})
 
 
 def _csv(found: Sequence[Recorded]) -> bytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Mapping
-from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -16,36 +15,28 @@ from twisted.web.server import Request
 from werkzeug.routing import BaseConverter
 
 from certctl.acme.problems import Problem
-from certctl.authority.administration import Administration
-from certctl.authority.operators import Caller, Kind, Refused
+from certctl.authority.operators import Caller
 from certctl.background import Background
 from certctl.storage.database import Unavailable
 from certctl.web.answer import Answer
 from certctl.web.api.call import ApiError, Call, Reply
+from certctl.web.api.door import Door
 from certctl.web.api.intake import body, header, query
 from certctl.web.api.openapi import PAGE_POLICY, human_page, openapi
 from certctl.web.api.operation import Operation
 from certctl.web.api.schema import Error
 from certctl.web.api.table import OPERATIONS
-from certctl.web.api.throttle import Throttle
 from certctl.web.origin import Origin
 
 PREFIXES = ("/api/v1/", "/api/")
-FAILURES_PER_MINUTE = 30  # wrong keys that one address may send
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="certctl"'}  # RFC 6750 section 3
-_STATUS = {
-    Kind.INVALID: (400, "invalid_request"),
-    Kind.ABSENT: (404, "not_found"),
-    Kind.CONFLICT: (409, "conflict"),
-    Kind.CHANGED: (412, "precondition_failed"),
-}
 _BEARER = re.compile(r"Bearer +([\x21-\x7e]{1,1000})\Z", re.IGNORECASE)
 
 
 class _Id(BaseConverter):
     """The id in a path, which is none of the words that stand in its place elsewhere."""
 
-    regex = r"(?!(?:revoke|checkpoints)(?:/|\Z))[^/]+"
+    regex = r"(?!(?:revoke|checkpoints|state)(?:/|\Z))[^/]+"
 
 
 class ApiDispatch:
@@ -53,15 +44,10 @@ class ApiDispatch:
 
     _log = Logger(namespace="certctl")
 
-    def __init__(
-        self, administration: Administration, origin: Origin, background: Background, per_minute: int
-    ) -> None:
-        self._administration = administration
+    def __init__(self, door: Door, origin: Origin, background: Background) -> None:
+        self._door = door
         self._origin = origin
         self._background = background
-        self._asked = Throttle(per_minute)
-        self._failed = Throttle(FAILURES_PER_MINUTE)
-        self._per_minute = per_minute
         self._document = msgspec.json.encode(openapi(OPERATIONS))
 
     def register(self, app: Klein) -> None:
@@ -91,11 +77,10 @@ class ApiDispatch:
     async def _serve(self, operation: Operation, request: Request, arguments: Mapping[str, str]) -> bytes:
         id = _request_id()
         try:
-            answer = _answer(await operation.handler(await self._admit(operation, request, arguments)))
+            call = await self._admit(operation, request, arguments)
+            answer = _answer(await self._door.carry_out(operation, call))
         except ApiError as error:
             answer = _refusal(error, id)
-        except Refused as error:
-            answer = _refusal(ApiError(*_STATUS[error.kind], str(error)), id)
         except Problem as error:  # of what is shared with ACME, such as the origin
             answer = _refusal(ApiError(error.status, "invalid_request", str(error.detail)), id)
         except Unavailable as error:
@@ -113,14 +98,9 @@ class ApiDispatch:
         self, operation: Operation, request: Request, arguments: Mapping[str, str]
     ) -> Call[Any, Any]:
         caller = await self._caller(request)
-        if not caller.role.includes(operation.role):
-            raise ApiError(
-                403,
-                "forbidden",
-                f"{operation.name} asks for the role {operation.role}, and {caller.name} is {caller.role}",
-            )
+        self._door.must_include(operation, caller)
         return Call(
-            administration=self._administration,
+            administration=self._door.administration,
             caller=caller,
             arguments=arguments,
             query=query(request, operation),
@@ -131,21 +111,17 @@ class ApiDispatch:
 
     async def _caller(self, request: Request) -> Caller:
         """Who asks; raises ApiError if that is not known, or asks too often."""
-        address, now = request.getClientAddress(), self._administration.now()
-        peer = str(getattr(address, "host", ""))
-        _must_not_wait(self._failed.wait(peer, now), "wrong keys came from this address")
+        peer = str(getattr(request.getClientAddress(), "host", ""))
+        self._door.must_not_guess(peer)
         sent = _BEARER.match(header(request, b"authorization"))
-        caller = await self._administration.api_keys.caller(sent[1]) if sent else None
+        caller = await self._door.administration.api_keys.caller(sent[1]) if sent else None
         if caller is None:
             if sent:
-                self._failed.spend(peer, now)
+                self._door.guessed(peer)
             raise ApiError(
                 401, "unauthorized", "send a good API key as Authorization: Bearer <key>", CHALLENGE
             )
-        _must_not_wait(
-            self._asked.wait(caller.name, now), f"requests a minute: {self._per_minute} are allowed"
-        )
-        self._asked.spend(caller.name, now)
+        self._door.admit(caller)
         return caller
 
     def _description(self, request: Request) -> bytes:
@@ -167,12 +143,6 @@ class ApiDispatch:
 
 def _request_id() -> str:
     return secrets.token_hex(8)
-
-
-def _must_not_wait(wait: timedelta, words: str) -> None:
-    if wait > timedelta(0):
-        seconds = str(int(wait.total_seconds()) + 1)
-        raise ApiError(429, "rate_limited", f"too many {words}", {"Retry-After": seconds})
 
 
 def _answer(reply: Reply) -> Answer:

@@ -1,9 +1,9 @@
-"""What a request to the REST API brings, read as its operation declares it; what is anything else is refused."""
+"""What an operation is asked, read as it declares it; what is anything else is refused."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -37,6 +37,11 @@ def body(request: Request, operation: Operation) -> Any:
         return Nothing()
     if header(request, b"content-type").partition(";")[0].strip().lower() not in BODIES:
         raise ApiError(415, "unsupported_media_type", _JSON_ALONE)
+    return document(sent, operation)
+
+
+def document(sent: bytes, operation: Operation) -> Any:
+    """JSON as the operation's body declares it; raises ApiError for any other."""
     if b"\\u0000" in sent:
         raise _invalid("no text has a character NUL in it")
     return _read(lambda: msgspec.json.decode(sent, type=operation.body), "the body")
@@ -52,6 +57,11 @@ def query(request: Request, operation: Operation) -> Any:
             raise _invalid("the query is not UTF-8") from None
         if len(values) > 1:
             raise _invalid(f"the query has {name.decode()!r} more than once")
+    return members(fields, operation)
+
+
+def members(fields: Mapping[str, str], operation: Operation) -> Any:
+    """Parameters as the operation's query declares them; raises ApiError for any other."""
     if any("\0" in value for value in fields.values()):
         raise _invalid("no text has a character NUL in it")
     kinds = _kinds(operation.query)

@@ -12,8 +12,10 @@ from msgspec import UNSET, UnsetType
 from certctl.acme.objects import Authorization, Order
 from certctl.authority.operators import absent
 from certctl.storage import authorizations, orders
+from certctl.storage.search import audit
 from certctl.storage.search import orders as search
 from certctl.storage.search.orders import OrderFilter
+from certctl.web.api.audit import EventDocument, described_event
 from certctl.web.api.authorizations import AuthorizationDocument, described
 from certctl.web.api.call import Call, Nothing, Reply
 from certctl.web.api.operation import READ, Operation
@@ -29,6 +31,7 @@ from certctl.web.api.schema import (
     window,
 )
 
+MOST_EVENTS = 1000  # of a story
 OrderStatus = Literal["pending", "ready", "processing", "valid", "invalid"]
 
 
@@ -83,14 +86,48 @@ async def list_orders(call: Call[Nothing, OrderQuery]) -> Reply:
 async def order(call: Call[Nothing, Nothing]) -> Reply:
     """Show an order, and the authorizations that it hangs on."""
     database = call.administration.database
-    found = await database.read(orders.by_id(call.id))
-    if found is None:
-        raise absent("order", call.id)
+    found = await _by_id(call)
     held: Sequence[Authorization | None] = [
         await database.read(authorizations.by_id(each.id)) for each in found.authorizations
     ]
     shown = await described(database, [each for each in held if each is not None])
     return Reply(value=WholeOrder(authorizations=shown, **_members(found)))
+
+
+class Story(msgspec.Struct, kw_only=True):
+    """What the audit trail says of an order, its authorizations and challenges and its certificate, the oldest first.
+
+    Details of ``acme_challenge_completed`` have what was dialled and seen, or the problem; and in ``tries`` what failed
+    before that and was tried again.
+    """
+
+    data: list[EventDocument]
+
+
+async def order_story(call: Call[Nothing, Nothing]) -> Reply:
+    """Tell an order's story: all that was asked, dialled, seen and decided."""
+    database = call.administration.database
+    found = await _by_id(call)
+    about = [found.id]
+    for each in found.authorizations:
+        held = await database.read(authorizations.by_id(each.id))
+        about += [each.id, *(challenge.id for challenge in (held.challenges if held else ()))]
+    if found.certificate_id:
+        about.append(found.certificate_id)
+    events = [
+        event
+        for first in range(0, len(about), 100)
+        for event in await database.read(audit.about(about[first : first + 100], MOST_EVENTS))
+    ]
+    events.sort(key=lambda event: event.id)
+    return Reply(value=Story(data=[described_event(event) for event in events[:MOST_EVENTS]]))
+
+
+async def _by_id(call: Call[Any, Any]) -> Order:
+    found = await call.administration.database.read(orders.by_id(call.id))
+    if found is None:
+        raise absent("order", call.id)
+    return found
 
 
 def _members(order: Order) -> dict[str, Any]:
@@ -112,4 +149,5 @@ def _members(order: Order) -> dict[str, Any]:
 OPERATIONS = (
     Operation("GET", "orders", list_orders, READ, Window[OrderDocument], query=OrderQuery),
     Operation("GET", "orders/<id>", order, READ, WholeOrder),
+    Operation("GET", "orders/<id>/story", order_story, READ, Story),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from certctl.web.api import (
     accounts,
     audit,
+    audit_state,
     authorizations,
     certificates,
     eab_keys,
@@ -14,6 +15,7 @@ from certctl.web.api import (
     profiles,
     revocations,
     statistics,
+    system,
 )
 from certctl.web.api.operation import Operation
 
@@ -29,6 +31,8 @@ OPERATIONS: tuple[Operation, ...] = (
     *eab_keys.OPERATIONS,
     *issuers.OPERATIONS,
     *audit.OPERATIONS,
+    *audit_state.OPERATIONS,
     *statistics.OPERATIONS,
+    *system.OPERATIONS,
     *keys.OPERATIONS,
 )
