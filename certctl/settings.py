@@ -20,6 +20,7 @@ from certctl.acme.objects import AuthMode
 from certctl.settings_console import ConsoleSettings
 from certctl.settings_declaration import Section, Setting, shown
 from certctl.settings_parsing import comma_list, duration, integer, one_of, optional
+from certctl.settings_signing import CREDENTIAL
 from certctl.settings_sources import PREFIX, SETTINGS_FILE, SettingsError
 from certctl.settings_values import (
     CONCURRENCY,
@@ -283,7 +284,10 @@ class Settings(ConsoleSettings):
         from_environment, warnings = sources.split_environment(environ, known, urls)
         texts.update(from_environment)
 
-        values: dict[str, Any] = {"state_dir": sources.default_state_dir(environ)}
+        values: dict[str, Any] = {
+            "state_dir": sources.default_state_dir(environ),
+            "ca_passphrase_file": sources.credential(environ, CREDENTIAL),
+        }
         for variable, setting in known.items():
             text = texts.get(variable, "").strip()
             if text:

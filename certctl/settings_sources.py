@@ -155,3 +155,10 @@ def default_state_dir(environ: Mapping[str, str]) -> Path:
     if sys.platform == "darwin":
         return home / "Library/Application Support/certctl"
     return Path(environ.get("XDG_DATA_HOME") or home / ".local/share") / "certctl"
+
+
+def credential(environ: Mapping[str, str], name: str) -> Path | None:
+    """Return the file of a credential that systemd hands to the service (systemd.exec(5)); None if it does not."""
+    directory = environ.get("CREDENTIALS_DIRECTORY")
+    path = Path(directory) / name if directory else None
+    return path if path is not None and path.exists() else None

@@ -24,6 +24,7 @@ from certctl.authority.trail import SYSTEM, Action, Event, Trail
 from certctl.issuance import files
 from certctl.issuance.hierarchy import ROOT_CERTIFICATE
 from certctl.issuance.issuer import Issuer
+from certctl.issuance.passphrase import Passphrase
 from certctl.sealing import FILE as SECRET_KEY
 from certctl.sealing import Seal
 from certctl.settings import Settings
@@ -68,6 +69,12 @@ def private_directory(path: Path) -> str:
         files.write(file, f"{secrets.token_urlsafe(32)}\n".encode(), 0o600)
     key = file.read_text().strip()
     return key
+
+
+def passphrase_of(settings: Settings) -> Passphrase | None:
+    """The passphrase of the CA's keys, if the settings name one; raises IssuerError."""
+    path = settings.ca_passphrase_file
+    return None if path is None else Passphrase.read(path)
 
 
 def raise_file_limit() -> None:

@@ -30,6 +30,7 @@ from certctl.authority.challenges import SILENCE
 from certctl.authority.witness import Witness
 from certctl.issuance.issuer import IssuerError
 from certctl.issuance.local import LocalCA
+from certctl.issuance.passphrase import Passphrase
 from certctl.issuance.serving import ServingCertificate
 from certctl.issuance.status import LocalStatusSigner
 from certctl.sealing import Seal, SealError
@@ -145,7 +146,8 @@ class Daemon(Service):
         local_key = start.private_directory(settings.state_dir)
         seal = Seal.kept_in(settings.state_dir)
         witness = Witness.open(settings.state_dir)
-        ca = self._open_ca()
+        passphrase = start.passphrase_of(settings)
+        ca = self._open_ca(passphrase)
         self._ca = ca.publishing(status_urls(settings, ca.id))
         self._renew()
         self._database = await self._open_database()
@@ -159,7 +161,7 @@ class Daemon(Service):
             answers_to,
             local_key=local_key,
             seal=seal,
-            signers={self._ca.id: LocalStatusSigner(self._ca, settings.state_dir)},
+            signers={self._ca.id: LocalStatusSigner(self._ca, settings.state_dir, passphrase)},
         )
         self._chain = Chain(
             self._database,
@@ -218,14 +220,18 @@ class Daemon(Service):
                 f"the database cannot be opened ({error}): see CERTCTL_DATABASE_URL"
             ) from None
 
-    def _open_ca(self) -> LocalCA:
+    def _open_ca(self, passphrase: Passphrase | None) -> LocalCA:
         settings, now = self._settings, start.now()
         if settings.ca_cert_path is not None and settings.ca_key_path is not None:
             return LocalCA.from_files(
-                settings.ca_cert_path, settings.ca_key_path, directory=settings.state_dir, now=now
+                settings.ca_cert_path,
+                settings.ca_key_path,
+                directory=settings.state_dir,
+                now=now,
+                passphrase=passphrase,
             )
         names = {"common_name": settings.ca_common_name, "root_common_name": settings.ca_root_common_name}
-        return LocalCA.open(settings.state_dir, now=now, **names)
+        return LocalCA.open(settings.state_dir, now=now, passphrase=passphrase, **names)
 
     def _listen(self) -> None:
         """Serve the port that was taken, and begin what is done again and again."""

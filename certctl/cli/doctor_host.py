@@ -14,19 +14,22 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from certctl.acme.audit_chain import Damaged
 from certctl.cli.findings import Finding, each_of, fail, ok, warn
+from certctl.cli.keys_at_rest import look_at_keys
 from certctl.issuance import files
+from certctl.issuance.files import SigningKey
 from certctl.issuance.hierarchy import Files
 from certctl.issuance.issuer import IssuerError
 from certctl.sealing import FILE as SECRET_KEY
 from certctl.sealing import Seal, SealError
 from certctl.settings import Settings
-from certctl.start import API_KEY
+from certctl.start import API_KEY, passphrase_of
 from certctl.storage import audit_chain, inspection, issuers, offline, sealing
 from certctl.storage.database import Unavailable
 from certctl.storage.migrations import SchemaTooNew, migrations, pending
 from certctl.storage.offline import Snapshot
 
 ISSUER = "iss-internal-ca"
+CREDENTIALS = "/run/credentials/certctl.service"  # where systemd keeps them while the service runs
 SOON = timedelta(days=90)  # no certificate outlives its CA: with less, they get shorter
 ROOM = 200 * 1024 * 1024  # octets
 SKEW = timedelta(seconds=5)
@@ -43,7 +46,7 @@ def look_at_host(settings: Settings) -> Iterator[Finding]:
     if not settings.acme_server_enabled:
         yield warn("ACME", "it is off: its URLs are 404", "set CERTCTL_ACME_SERVER_ENABLED=true")
     yield from each_of("state directory", lambda: _state(settings))
-    yield from each_of("CA", lambda: _authority(settings))
+    yield from each_of("CA", lambda: _authority(settings), lambda: look_at_keys(settings))
     yield from each_of("database", lambda: _database(settings))
 
 
@@ -88,13 +91,16 @@ def _authority(settings: Settings) -> Iterator[Finding]:
         chain = files.read_certificates(certificate)
         if settings.ca_cert_path is None:
             chain += files.read_certificates(paths.root)
-        private = files.read_key(key)
+        private = _opened(key, settings)
     except IssuerError as error:
         where, _, words = str(error).partition(": ")
         words, _, remedy = words.partition("; ")
         yield fail("CA", f"{where}: {words}", remedy or "put back the CA's files")
         return
-    if private.public_key() != chain[0].public_key():
+    if private is None:
+        words = f"{key} is encrypted, and the passphrase is not known here"
+        yield warn("CA", words, f"as root: CREDENTIALS_DIRECTORY={CREDENTIALS} certctl doctor")
+    elif private.public_key() != chain[0].public_key():
         yield fail(
             "CA", f"{key} is not the key of {certificate}", "put back the key that belongs to the certificate"
         )
@@ -106,6 +112,13 @@ def _authority(settings: Settings) -> Iterator[Finding]:
             yield fail("CA", words, "put back the files that belong together")
     now = datetime.now(UTC)
     yield from (_expiry(each, now) for each in chain)
+
+
+def _opened(key: Path, settings: Settings) -> SigningKey | None:
+    """The private key; None for one whose passphrase systemd may hand to the service, and did not to us."""
+    if settings.ca_passphrase_file is None and key.exists() and files.is_encrypted(key.read_bytes()):
+        return None
+    return files.read_key(key, passphrase_of(settings))
 
 
 def _expiry(certificate: x509.Certificate, now: datetime) -> Finding:

@@ -21,6 +21,7 @@ from certctl.cli import (
     doctor,
     eab,
     issuers,
+    keys_at_rest,
     orders,
     profiles,
     trail,
@@ -100,6 +101,7 @@ for command in (
     audit.audit,
 ):
     cli.add_command(command)
+bundle.ca.add_command(keys_at_rest.encrypt_keys)
 for command in (trail.list_events, trail.follow_events):
     audit.audit.add_command(command)
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -18,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from certctl.issuance.issuer import IssuerError
+from certctl.issuance.passphrase import Passphrase
 
 SECRET = 0o600
 PUBLIC = 0o644
@@ -52,12 +56,20 @@ def reporting(directory: Path) -> Iterator[None]:
         ) from error
 
 
-def write(path: Path, content: bytes, mode: int) -> None:
+def rewrite(path: Path, content: bytes) -> None:
+    """Do as ``write`` to a file that is there, which keeps its owner and its mode, whoever writes."""
+    write(path, content, stat.S_IMODE(path.stat().st_mode), path.stat())
+
+
+def write(path: Path, content: bytes, mode: int, owner: os.stat_result | None = None) -> None:
     """Put a file there whole or not at all, also across a crash; only under the directory's lock."""
     temporary = path.with_name(f".{path.name}.new")
     temporary.unlink(missing_ok=True)  # what a crash left
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(temporary, flags, mode), "wb") as file:
+        if owner is not None:
+            os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
+            os.fchmod(file.fileno(), mode)
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
@@ -69,8 +81,10 @@ def write(path: Path, content: bytes, mode: int) -> None:
         os.close(directory)
 
 
-def key_pem(key: SigningKey) -> bytes:
-    """Return a private key as unencrypted PKCS #8."""
+def key_pem(key: SigningKey, passphrase: Passphrase | None = None) -> bytes:
+    """Return a private key as PKCS #8, encrypted if there is a passphrase."""
+    if passphrase is not None:
+        return passphrase.sealed(key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
@@ -79,15 +93,15 @@ def secret(path: Path) -> bool:
     return not path.stat().st_mode & OTHERS
 
 
-def read_key(path: Path) -> SigningKey:
-    """Return the CA key of a PEM file; raise IssuerError if it is none, or if others may read it."""
+def read_key(path: Path, passphrase: Passphrase | None = None) -> SigningKey:
+    """Return the CA key of a PEM file, encrypted or not; raise IssuerError if it is none, or if others may read it."""
     content = _read(path)
     if not secret(path):
         raise IssuerError(f"{path}: this key is open to other users of the machine; run: chmod 600 {path}")
     try:
-        key = load_pem_private_key(content, password=None)
-    except TypeError:
-        raise IssuerError(f"{path}: the key is encrypted; write it without a passphrase") from None
+        key = open_key(content, passphrase)
+    except KeyLocked as error:
+        raise IssuerError(f"{path}: {error}") from None
     except Exception:  # malformed ASN.1 has many exceptions
         raise IssuerError(f"{path}: this is not a private key in PEM; put back the CA's key") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
@@ -95,6 +109,38 @@ def read_key(path: Path) -> SigningKey:
     if isinstance(key, rsa.RSAPrivateKey) and key.key_size < MIN_RSA_BITS:
         raise IssuerError(f"{path}: an RSA key of a CA has {MIN_RSA_BITS} bits or more; make a new CA")
     return key
+
+
+class KeyLocked(Exception):
+    """A key that is encrypted, and cannot be opened; the sentence says why, and the remedy."""
+
+
+def open_key(pem: bytes, passphrase: Passphrase | None) -> PrivateKeyTypes:
+    """Return a private key in PEM, encrypted or not; raise KeyLocked, or anything if it is none."""
+    try:
+        return load_pem_private_key(pem, password=None)
+    except TypeError:
+        if passphrase is None:
+            raise KeyLocked(
+                "the key is encrypted; name the file with its passphrase in CERTCTL_CA_PASSPHRASE_FILE"
+            ) from None
+    try:
+        return load_pem_private_key(pem, password=passphrase.octets)
+    except ValueError:
+        raise KeyLocked(
+            f"the key does not open with the passphrase in {passphrase.source}; put the right one there"
+        ) from None
+
+
+def key_of(pem: bytes) -> bytes:
+    """The part of a PEM file that is its private key; empty if it has none."""
+    found = re.search(rb"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.*?-----END \1-----\n?", pem, re.DOTALL)
+    return b"" if found is None else found[0]
+
+
+def is_encrypted(pem: bytes) -> bool:
+    """Whether a file has an encrypted key: PKCS #8, or what openssl wrote before that."""
+    return b"-----BEGIN ENCRYPTED PRIVATE KEY-----" in pem or b"Proc-Type: 4,ENCRYPTED" in pem
 
 
 def read_certificates(path: Path) -> list[x509.Certificate]:

@@ -18,6 +18,7 @@ from cryptography.x509.oid import NameOID
 from certctl.issuance import files
 from certctl.issuance.files import SigningKey
 from certctl.issuance.issuer import IssuerError
+from certctl.issuance.passphrase import Passphrase
 from certctl.issuance.profile import (
     MAX_COMMON_NAME,
     authority_key_identifier,
@@ -47,7 +48,14 @@ class Files:
         return cls(*(directory / name for name in names))
 
 
-def complete(paths: Files, *, common_name: str, root_common_name: str, now: datetime) -> None:
+def complete(
+    paths: Files,
+    *,
+    common_name: str,
+    root_common_name: str,
+    now: datetime,
+    passphrase: Passphrase | None = None,
+) -> None:
     """Make what is not there yet; only under the directory's lock.
 
     A crash leaves a beginning of the sequence, which is carried on here. Any other gap was made by hand, and
@@ -60,7 +68,7 @@ def complete(paths: Files, *, common_name: str, root_common_name: str, now: date
         if later.exists() and not earlier.exists():
             raise IssuerError(f"{earlier}: the file is missing though {later.name} is there; put it back")
     _check_names(common_name, root_common_name)
-    root_key = _key(paths.root_key)
+    root_key = _key(paths.root_key, passphrase)
     if not paths.root.exists():
         _write(paths.root, root_certificate(root_key, root_common_name, now))
     root = files.read_certificates(paths.root)[0]
@@ -68,7 +76,7 @@ def complete(paths: Files, *, common_name: str, root_common_name: str, now: date
         raise IssuerError(
             f"{paths.root_key}: the key is not that of {paths.root.name}; put back the right one"
         )
-    issuing_key = _key(paths.issuing_key)
+    issuing_key = _key(paths.issuing_key, passphrase)
     _write(paths.issuing, issuing_certificate(issuing_key, common_name, root_key, root, now))
 
 
@@ -172,10 +180,10 @@ def check_name(common_name: str) -> None:
         )
 
 
-def _key(path: Path) -> SigningKey:
+def _key(path: Path, passphrase: Passphrase | None) -> SigningKey:
     if not path.exists():
-        files.write(path, files.key_pem(ec.generate_private_key(ec.SECP256R1())), files.SECRET)
-    return files.read_key(path)
+        files.write(path, files.key_pem(ec.generate_private_key(ec.SECP256R1()), passphrase), files.SECRET)
+    return files.read_key(path, passphrase)
 
 
 def _write(path: Path, certificate: x509.Certificate) -> None:

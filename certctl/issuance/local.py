@@ -18,6 +18,7 @@ from certctl.issuance import chains, files, hierarchy, leaf, linting, profile, s
 from certctl.issuance.crl import RevocationList, to_be_signed
 from certctl.issuance.files import SigningKey
 from certctl.issuance.issuer import INTERNAL_ISSUER_ID, Issued, StatusUrls, Template
+from certctl.issuance.passphrase import Passphrase
 
 
 @attrs.frozen(kw_only=True)
@@ -43,6 +44,7 @@ class LocalCA:
         root_common_name: str,
         now: datetime,
         issuer_id: str = INTERNAL_ISSUER_ID,
+        passphrase: Passphrase | None = None,
     ) -> Self:
         """Return the CA of a state directory, made at the first start; raise IssuerError.
 
@@ -50,12 +52,18 @@ class LocalCA:
         """
         paths = hierarchy.Files.under(directory)
         with files.reporting(directory), files.locked(directory):
-            hierarchy.complete(paths, common_name=common_name, root_common_name=root_common_name, now=now)
+            hierarchy.complete(
+                paths,
+                common_name=common_name,
+                root_common_name=root_common_name,
+                now=now,
+                passphrase=passphrase,
+            )
         root = files.read_certificates(paths.root)[0]
         if paths.root_key.exists():
-            chains.check_pair(files.read_key(paths.root_key), paths.root_key, root, paths.root)
+            chains.check_pair(files.read_key(paths.root_key, passphrase), paths.root_key, root, paths.root)
         issuing = files.read_certificates(paths.issuing)
-        key = files.read_key(paths.issuing_key)
+        key = files.read_key(paths.issuing_key, passphrase)
         return cls.of(
             issuer_id, key, [*issuing, root], now=now, key_path=paths.issuing_key, path=paths.issuing
         )
@@ -69,6 +77,7 @@ class LocalCA:
         directory: Path,
         now: datetime,
         issuer_id: str = INTERNAL_ISSUER_ID,
+        passphrase: Passphrase | None = None,
     ) -> Self:
         """Return a CA under an organisation's root; raise IssuerError.
 
@@ -76,7 +85,7 @@ class LocalCA:
         root, the root is written to the state directory, where clients' administrators look for it.
         """
         certificates = files.read_certificates(certificate_path)
-        key = files.read_key(key_path)
+        key = files.read_key(key_path, passphrase)
         authority = cls.of(issuer_id, key, certificates, now=now, key_path=key_path, path=certificate_path)
         if chains.self_signed(certificates[-1]):
             with files.reporting(directory), files.locked(directory):

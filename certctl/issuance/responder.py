@@ -13,12 +13,13 @@ from typing import Self
 import attrs
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from certctl.issuance import files
 from certctl.issuance.issuer import IssuerUnavailable
 from certctl.issuance.local import LocalCA
+from certctl.issuance.passphrase import Passphrase
 from certctl.issuance.profile import (
     ValidityError,
     key_bits,
@@ -55,18 +56,20 @@ class Responder:
         return renew_at(self.certificate.not_valid_before_utc, self.certificate.not_valid_after_utc)
 
     @classmethod
-    def ensure(cls, directory: Path, ca: LocalCA, now: datetime) -> Self:
+    def ensure(
+        cls, directory: Path, ca: LocalCA, now: datetime, passphrase: Passphrase | None = None
+    ) -> Self:
         """Return the responder of a state directory, or a new one with a new key if that will not do.
 
         Raise IssuerError if the directory cannot be written, IssuerUnavailable if the CA has expired.
         """
         path = directory / f"ocsp-{ca.id}.pem"
         with files.reporting(directory), files.locked(directory):
-            found = cls._find(path)
+            found = cls._find(path, passphrase)
             if found is not None and found._suits(ca, now):
                 return found
             made = cls._make(ca, now)
-            pem = made.certificate.public_bytes(Encoding.PEM) + files.key_pem(made.key)
+            pem = made.certificate.public_bytes(Encoding.PEM) + files.key_pem(made.key, passphrase)
             files.write(path, pem, files.SECRET)
             return made
 
@@ -93,14 +96,14 @@ class Responder:
         return cls(key=key, certificate=ca.certify(builder))
 
     @classmethod
-    def _find(cls, path: Path) -> Self | None:
-        """What lies there, if certificate and key fit and nobody else could read them."""
+    def _find(cls, path: Path, passphrase: Passphrase | None) -> Self | None:
+        """What lies there, if certificate and key fit, and the key is kept as a new one would be."""
         try:
-            if not files.secret(path):
-                return None
             content = path.read_bytes()
+            if not files.secret(path) or files.is_encrypted(content) is (passphrase is None):
+                return None
             certificate = x509.load_pem_x509_certificate(content)
-            key = load_pem_private_key(content, password=None)
+            key = files.open_key(files.key_of(content), passphrase)
         except Exception:  # absent, cut off, or not ours: a new one costs nothing
             return None
         if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():

@@ -13,6 +13,7 @@ from certctl.issuance import ocsp, signatures
 from certctl.issuance.crl import RevocationList
 from certctl.issuance.issuer import IssuerError, IssuerUnavailable
 from certctl.issuance.local import LocalCA
+from certctl.issuance.passphrase import Passphrase
 from certctl.issuance.profile import key_bits
 from certctl.issuance.responder import Responder
 
@@ -22,9 +23,10 @@ RETRY = timedelta(minutes=10)  # until a renewal that failed is tried again, whi
 class LocalStatusSigner:
     """Signs CRLs with a CA's key, and OCSP answers with a responder's, which it renews when that is due."""
 
-    def __init__(self, ca: LocalCA, directory: Path) -> None:
+    def __init__(self, ca: LocalCA, directory: Path, passphrase: Passphrase | None = None) -> None:
         self._ca = ca
         self._directory = directory
+        self._passphrase = passphrase
         self._responder: Responder | None = None
         self._renew_at: datetime | None = None
         self._name = self._with = b""
@@ -54,7 +56,7 @@ class LocalStatusSigner:
 
     def _renew(self, now: datetime) -> None:
         try:
-            made = Responder.ensure(self._directory, self._ca, now)
+            made = Responder.ensure(self._directory, self._ca, now, self._passphrase)
         except (IssuerError, IssuerUnavailable) as error:
             if self._responder is None or now >= self._responder.certificate.not_valid_after_utc:
                 raise IssuerUnavailable(str(error)) from error

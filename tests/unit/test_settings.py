@@ -72,6 +72,7 @@ GOOD = (
     ("PKI_CRL_LIFETIME", "72h", timedelta(hours=72)),
     ("PKI_CRL_SHARDS", "16", 16),
     ("PKI_OCSP_LIFETIME", "12h", timedelta(hours=12)),
+    ("CA_PASSPHRASE_FILE", "/run/p", Path("/run/p")),
     ("SIGNER_TIMEOUT", "2m", timedelta(minutes=2)),
     ("SIGNER_DEADLINE", "24h", timedelta(hours=24)),
     ("AUTH_TYPE", "none", AuthType.NONE),
