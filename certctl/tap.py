@@ -22,15 +22,13 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from twisted.python.usage import Options as UsageOptions
 
-from certctl import __version__, log, start
+from certctl import __version__, log, signers, start
 from certctl.assembly import Parts, assemble
 from certctl.assembly_values import status_urls
 from certctl.authority.audit_chain import Chain
 from certctl.authority.challenges import SILENCE
 from certctl.authority.witness import Witness
 from certctl.issuance.issuer import IssuerError
-from certctl.issuance.local import LocalCA
-from certctl.issuance.passphrase import Passphrase
 from certctl.issuance.serving import ServingCertificate
 from certctl.issuance.status import LocalStatusSigner
 from certctl.sealing import Seal, SealError
@@ -147,7 +145,7 @@ class Daemon(Service):
         seal = Seal.kept_in(settings.state_dir)
         witness = Witness.open(settings.state_dir)
         passphrase = start.passphrase_of(settings)
-        ca = self._open_ca(passphrase)
+        ca = signers.own_ca(settings, passphrase, start.now())
         self._ca = ca.publishing(status_urls(settings, ca.id))
         self._renew()
         self._database = await self._open_database()
@@ -219,19 +217,6 @@ class Daemon(Service):
             raise start.StartError(
                 f"the database cannot be opened ({error}): see CERTCTL_DATABASE_URL"
             ) from None
-
-    def _open_ca(self, passphrase: Passphrase | None) -> LocalCA:
-        settings, now = self._settings, start.now()
-        if settings.ca_cert_path is not None and settings.ca_key_path is not None:
-            return LocalCA.from_files(
-                settings.ca_cert_path,
-                settings.ca_key_path,
-                directory=settings.state_dir,
-                now=now,
-                passphrase=passphrase,
-            )
-        names = {"common_name": settings.ca_common_name, "root_common_name": settings.ca_root_common_name}
-        return LocalCA.open(settings.state_dir, now=now, passphrase=passphrase, **names)
 
     def _listen(self) -> None:
         """Serve the port that was taken, and begin what is done again and again."""

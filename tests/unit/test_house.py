@@ -53,7 +53,7 @@ BELOW = {
     ),
 }
 # Who joins concrete classes; everybody else knows the Protocols.
-JOINERS = {"certctl.tap", "certctl.assembly"}
+JOINERS = {"certctl.tap", "certctl.assembly", "certctl.signers"}
 CONCRETE = (
     "certctl.storage.sqlite",
     "certctl.storage.postgres",
