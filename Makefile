@@ -8,7 +8,24 @@ VENV ?= .venv
 
 # What the integration tests drive: ACME clients of others, PostgreSQL (of which they start one of their own), and
 # tools that look at what came out.
-TEST_PACKAGES ?= lego uacme dehydrated acme-tiny openssl curl iproute2 libcap2-bin postgresql procps systemd caddy apache2 prometheus nginx-light chromium chromium-driver
+TEST_PACKAGES ?= \
+    acme-tiny \
+    apache2 \
+    caddy \
+    chromium \
+    chromium-driver \
+    curl \
+    dehydrated \
+    iproute2 \
+    lego \
+    libcap2-bin \
+    nginx-light \
+    openssl \
+    postgresql \
+    procps \
+    prometheus \
+    systemd \
+    uacme
 
 UV_VERSION := 0.9.30
 APT_GET := DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300
