@@ -16,6 +16,7 @@ TEST_PACKAGES ?= \
     chromium-driver \
     curl \
     dehydrated \
+    haproxy \
     iproute2 \
     lego \
     libcap2-bin \

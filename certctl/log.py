@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
+from twisted.application.service import IServiceCollection
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
 from zope.interface import provider
 
@@ -86,6 +88,18 @@ def observer(stream: TextIO, format: Callable[[LogEvent], str], level: str) -> I
 
     observing: ILogObserver = write
     return observing
+
+
+def take_over(application: Any, format: str, level: str, **always: Any) -> None:
+    """Have twistd's application write events to standard output so; ``always`` are fields of each.
+
+    Nothing is done for a service that is not the application itself.
+    """
+    if IServiceCollection.providedBy(application) or not hasattr(application, "setComponent"):
+        return
+    plain = as_json if format == "json" else as_text
+    told = (lambda event: plain({**event, **always})) if always else plain
+    application.setComponent(ILogObserver, observer(sys.stdout, told, level))
 
 
 _SEVERITY = {level: number for number, level in enumerate(LogLevel.iterconstants())}  # debug first

@@ -6,7 +6,7 @@ documentation and sample file all come from the declarations in ``Settings``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -76,7 +76,7 @@ class Settings(ConsoleSettings):
         "Names and addresses in the server's self-made certificate beside localhost and the host's name.",
     )
     server_workers: int = SERVER.setting(
-        integer(1, 64), 1, "The number of processes that answer requests.", in_force=False
+        integer(1, 64), 1, "The number of processes that answer requests; more than one need PostgreSQL."
     )
     state_dir: Path = SERVER.setting(
         kinds.PATH,
@@ -292,7 +292,7 @@ class Settings(ConsoleSettings):
             text = texts.get(variable, "").strip()
             if text:
                 values[field_name(variable)] = setting.read(variable, text)
-        return cls(**values, warnings=(*warnings, *_idle(values)))
+        return cls(**values, warnings=tuple(warnings))
 
     def __attrs_post_init__(self) -> None:
         """Raise SettingsError for values that exclude each other."""
@@ -303,6 +303,12 @@ class Settings(ConsoleSettings):
                         f"{variable_name(given)} is {shown(str(getattr(self, given)))}, but "
                         f"{variable_name(missing)} is empty: both must be set, or neither."
                     )
+
+        if self.server_workers > 1 and not self.on_postgres:
+            raise SettingsError(
+                f"CERTCTL_SERVER_WORKERS is {self.server_workers}, but an SQLite database has one process alone: "
+                "set CERTCTL_DATABASE_URL to one of PostgreSQL, or CERTCTL_SERVER_WORKERS to 1."
+            )
 
     @property
     def on_postgres(self) -> bool:
@@ -315,13 +321,6 @@ class Settings(ConsoleSettings):
         if self.database_url is None:
             return self.state_dir / "certctl.sqlite"
         return Path(self.database_url.removeprefix(kinds.SQLITE_SCHEME))
-
-
-def _idle(values: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a sentence for each setting that was changed, but that nothing acts on yet."""
-    for variable, setting in declared().items():
-        if not setting.in_force and values.get(field_name(variable), setting.default) != setting.default:
-            yield f"{variable} is set, but this version does not act on it yet."
 
 
 def variable_name(field: str) -> str:

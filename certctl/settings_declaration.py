@@ -20,7 +20,6 @@ class Setting:
     kind: Kind[Any]
     default: Any
     sentence: str
-    in_force: bool  # False: read and checked, but what it steers is not built yet
     secret: bool  # its value appears in no message
     default_words: str | None  # where the default depends on the machine
 
@@ -55,7 +54,6 @@ class Section:
         default: T,
         sentence: str,
         *,
-        in_force: bool = True,
         secret: bool = False,
         default_words: str | None = None,
     ) -> T:
@@ -65,7 +63,6 @@ class Section:
             kind=kind,
             default=default,
             sentence=sentence,
-            in_force=in_force,
             secret=secret,
             default_words=default_words,
         )

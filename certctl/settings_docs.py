@@ -14,12 +14,10 @@ from textwrap import fill
 from certctl.settings import declared
 from certctl.settings_declaration import Setting
 
-NOT_YET = "**Not in force yet.**"
-
 MARKER = "<!-- Below this line everything is made by `make docs` from certctl/settings.py. -->\n"
 
 ENV_HEADER = """\
-# Settings of certctl, for systemd's EnvironmentFile= or `twistd certctl --settings FILE`.
+# Settings of certctl, for systemd/certctl.service or `twistd certctl --settings FILE`.
 # Made by `make docs` from certctl/settings.py; docs/configuration.md says more.
 # A line that is commented out shows the default.
 """
@@ -35,8 +33,7 @@ def _tables(settings: Mapping[str, Setting]) -> Iterator[str]:
     for section, members in groupby(settings.items(), key=lambda item: item[1].section):
         yield f"\n## {section.title}\n\n| variable | type | default | meaning |\n|---|---|---|---|\n"
         for variable, setting in members:
-            meaning = setting.sentence if setting.in_force else f"{NOT_YET} {setting.sentence}"
-            yield f"| `{variable}` | {setting.kind.name} | {_default(setting)} | {meaning} |\n"
+            yield f"| `{variable}` | {setting.kind.name} | {_default(setting)} | {setting.sentence} |\n"
 
 
 def _default(setting: Setting) -> str:
@@ -54,8 +51,7 @@ def _samples(settings: Mapping[str, Setting]) -> Iterator[str]:
     for section, members in groupby(settings.items(), key=lambda item: item[1].section):
         yield f"\n### {section.title}\n"
         for variable, setting in members:
-            sentence = setting.sentence if setting.in_force else f"Not in force yet. {setting.sentence}"
-            words = f"{sentence} ({setting.kind.name})".replace("`", "")
+            words = f"{setting.sentence} ({setting.kind.name})".replace("`", "")
             yield f"\n{fill(words, 100, initial_indent='# ', subsequent_indent='# ')}\n"
             yield f"#{variable}={setting.default_text}\n"
 

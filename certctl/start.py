@@ -93,21 +93,6 @@ def opened(open: Callable[[], T]) -> T:
         raise StartError(f"the database cannot be opened ({error}): see CERTCTL_DATABASE_URL") from None
 
 
-def listening_socket(host: str, port: int, backlog: int) -> socket.socket:
-    """A socket that listens there; raise OSError if that cannot be had."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.setblocking(False)
-        listening.bind((host, port))
-        listening.listen(backlog)
-    except BaseException:
-        listening.close()
-        raise
-    return listening
-
-
 def names(settings: Settings) -> list[Identifier]:
     """What the server's own certificate is for: this host, whatever it is called, and what the settings add."""
     external = (settings.server_external_url or "").removeprefix("https://")

@@ -1,4 +1,4 @@
-"""``twistd certctl``: a server from its start to its end. Only this module knows the reactor."""
+"""A server from its start to its end: with workers, one of them."""
 
 from __future__ import annotations
 
@@ -6,44 +6,41 @@ import contextlib
 import gc
 import os
 import signal
-import socket
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
-from twisted.application.service import IServiceCollection, Service
+from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import LoopingCall
-from twisted.logger import ILogObserver, Logger
+from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
-from twisted.python.usage import Options as UsageOptions
 
-from certctl import __version__, log, signers, start
+from certctl import __version__, listening, log, notify, signers, start
 from certctl.assembly import Parts, assemble
 from certctl.assembly_values import status_urls
 from certctl.authority.audit_chain import Chain
 from certctl.authority.challenges import SILENCE
 from certctl.authority.witness import Witness
+from certctl.channel import Parent
 from certctl.issuance.issuer import IssuerError
 from certctl.issuance.serving import ServingCertificate
 from certctl.issuance.status import LocalStatusSigner
 from certctl.sealing import Seal, SealError
-from certctl.settings import LogFormat, Settings, SettingsError
+from certctl.settings import Settings
 from certctl.storage import profiles
 from certctl.storage.database import Database, Unavailable
 from certctl.storage.migrations import SchemaTooNew
 from certctl.storage.sqlite import DatabaseInUse, SqliteDatabase
+from certctl.tls_care import INTERVAL, TlsCare
 from certctl.web.pki.site import Nothing
 from certctl.web.site import BoundedSite
 from certctl.web.tls import ServerContext, TlsError
 
 DRAIN = 20.0  # seconds that running requests have to end when the server stops
-TLS_CARE = 6 * 3600.0  # seconds between looks at the server's own certificate; tickets live no longer
-BACKLOG = 1024
 # What ends a start with the words of the exception alone.
 EXPECTED = (
     IssuerError,
@@ -58,83 +55,57 @@ EXPECTED = (
 GC_THRESHOLDS = (50_000, 50, 100)  # a request leaves some hundred objects that refer to each other
 
 
-class Options(UsageOptions):
-    """The command line of ``twistd certctl``; everything else is a setting."""
-
-    optParameters = [["settings", "s", None, "File of CERTCTL_ settings; the environment wins over it."]]
-
-
-def makeService(options: Mapping[str, Any]) -> Service:
-    """Return the server's service; exit with one sentence if the settings are wrong."""
-    file = Path(options["settings"]) if options["settings"] else None
-    try:
-        settings = Settings.load(os.environ, file)
-    except SettingsError as error:
-        raise SystemExit(f"certctl: {error}") from None
-    return Daemon(settings)
-
-
 class Daemon(Service):
     """The server from its start to its end."""
 
     _log = Logger(namespace="certctl")
     # There once the database is open.
+    _sockets: listening.Sockets
     _database: Database
     _parts: Parts
     _chain: Chain
     _site: BoundedSite
     _plain_site: BoundedSite
 
-    def __init__(self, settings: Settings) -> None:
-        from twisted.internet import reactor
-
-        self._reactor: Any = reactor
+    def __init__(self, settings: Settings, reactor: Any, parent: Parent | None = None) -> None:
+        """``parent`` is there where this is one of several workers."""
+        self._reactor = reactor
         self._settings = settings
+        self._parent = parent
+        self._notifier = notify.to_systemd(os.environ) if parent is None else parent.notifier
         self._tls = ServerContext()
         self._sweeping = LoopingCall(lambda: self._parts.background.run(self._sweep()))
-        self._caring = LoopingCall(self._look_after_tls)
+        self._caring = LoopingCall(lambda: self._care.look())
         self._chaining = LoopingCall(lambda: self._parts.background.run(self._chain.beat()))
-        self._socket: socket.socket | None = None
-        self._port: IListeningPort | None = None
-        self._plain_socket: socket.socket | None = None
-        self._plain_port: IListeningPort | None = None
+        self._showing_life = LoopingCall(lambda: self._parts.background.run(self._show_life()))
+        self._ports: list[IListeningPort] = []
+        self._is_serving = False
         self._is_open = False
 
     def setServiceParent(self, parent: Any) -> None:
         """Join twistd's application, and take over how it logs."""
-        if not IServiceCollection.providedBy(parent) and hasattr(parent, "setComponent"):
-            format = log.as_json if self._settings.log_format is LogFormat.JSON else log.as_text
-            parent.setComponent(
-                ILogObserver, log.observer(sys.stdout, format, self._settings.log_level.value)
-            )
+        settings = self._settings
+        number = {} if self._parent is None else {"worker": self._parent.number}
+        log.take_over(parent, settings.log_format, settings.log_level, **number)
         super().setServiceParent(parent)
 
     def privilegedStartService(self) -> None:
-        """Take the port, which may need root; exit with one sentence if that cannot be."""
-        settings = self._settings
-        try:
-            self._socket = start.listening_socket(settings.server_host, settings.server_port, BACKLOG)
-        except OSError as error:
-            where = f"{settings.server_host}:{settings.server_port}"
-            raise SystemExit(
-                f"certctl: cannot listen on {where} ({error.strerror}): set CERTCTL_SERVER_PORT"
-            ) from None
-        if settings.pki_http_port is None:
-            return
-        host, port = settings.pki_http_host, settings.pki_http_port
-        try:
-            self._plain_socket = start.listening_socket(host, port, BACKLOG)
-        except OSError as error:
-            raise SystemExit(
-                f"certctl: cannot listen on {host}:{port} ({error.strerror}): set CERTCTL_PKI_HTTP_PORT"
-            ) from None
+        """Take the sockets, which may need root; exit with one sentence if that cannot be."""
+        self._sockets = listening.take(self._settings, listening.handed_over(os.environ))
 
     def startService(self) -> None:
         """Open everything, and answer requests as soon as that is done."""
         super().startService()
         os.umask(0o077)
+        if self._parent is not None:
+            self._parent.connect(
+                self._reactor,
+                figures=lambda: self._parts.metrics.answer().body,
+                retire=lambda: Deferred.fromCoroutine(self._retire()).addErrback(self._fail),
+                gone=self._asked_to_stop,
+            )
         start.raise_file_limit()
-        for warning in self._settings.warnings:
+        for warning in (*self._settings.warnings, *self._sockets.warnings(self._settings)):
             self._log.warn("{warning}", warning=warning)
         _ = Deferred.fromCoroutine(self._begin()).addErrback(self._fail)
 
@@ -147,7 +118,13 @@ class Daemon(Service):
         passphrase = start.passphrase_of(settings)
         ca = signers.own_ca(settings, passphrase, start.now())
         self._ca = ca.publishing(status_urls(settings, ca.id))
-        self._renew()
+        self._care = TlsCare(
+            self._tls,
+            (settings.server_tls_cert_path, settings.server_tls_key_path),
+            lambda now: ServingCertificate.ensure(settings.state_dir, self._ca, start.names(settings), now),
+            start.now,
+        )
+        self._care.renew()
         self._database = await self._open_database()
         issuers = {self._ca.id: self._ca}
         answers_to = self._tls.answers_to
@@ -188,6 +165,9 @@ class Daemon(Service):
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
         self._tell(warnings, resumed)
+        self._notifier.ready("answers requests")
+        if (life := notify.watchdog(os.environ, os.getpid())) is not None:
+            _ = self._showing_life.start(life / 2)
 
     async def _resume(self) -> int:
         """Take up what the last stop interrupted; return how many validations that are."""
@@ -220,21 +200,21 @@ class Daemon(Service):
 
     def _listen(self) -> None:
         """Serve the port that was taken, and begin what is done again and again."""
-        assert self._socket is not None
         factory = TLSMemoryBIOFactory(self._tls, False, self._site)
         factory.noisy = False
-        self._port = self._reactor.adoptStreamPort(self._socket.fileno(), self._socket.family, factory)
-        self._socket.close()
-        if self._plain_socket is not None:
-            taken = self._plain_socket
-            self._plain_port = self._reactor.adoptStreamPort(taken.fileno(), taken.family, self._plain_site)
-            taken.close()
+        shared = self._parent is not None
+        for name, each in self._sockets.named():
+            served = self._plain_site if name == listening.PLAIN else factory
+            self._ports.append(listening.serve(self._reactor, each, served, shared=shared))
         self._parts.background.start(self._parts.pki.warm())
         _ = self._sweeping.start(self._settings.acme_server_gc_interval.total_seconds())
-        _ = self._caring.start(TLS_CARE, now=False)
+        _ = self._caring.start(INTERVAL, now=False)
         _ = self._chaining.start(self._settings.audit_chain_interval.total_seconds())
         signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._reload))
         self._reactor.callWhenRunning(signal.signal, signal.SIGTERM, self._asked_to_stop)
+        self._is_serving = True
+        if self._parent is not None:
+            self._parts.metrics.join(str(self._parent.number), self._parent.others)
 
     def _tell(self, warnings: Iterable[str], resumed: int) -> None:
         """Say in the log what an operator who has just started the server wants to know."""
@@ -243,6 +223,8 @@ class Daemon(Service):
         if resumed:
             self._log.info("validations that the last stop interrupted go on", number=resumed)
         self._log.info("certctl {version} is ready", version=__version__)
+        if self._parent is not None and self._parent.number > 1:
+            return
         for format, fields in start.told(self._settings):
             self._log.info(format, **fields)
 
@@ -270,25 +252,57 @@ class Daemon(Service):
             return
         self._parts.health.stopping = True
         self._parts.jobs.stop()
+        self._notifier.stopping()
         for loop in (self._sweeping, self._caring, self._chaining):
             if loop.running:
                 loop.stop()
-        for port in (self._port, self._plain_port):
-            if port is not None:
-                await maybeDeferred(port.stopListening)
+        await self._close_ports()
         await self._parts.background.drained(self._reactor, DRAIN)
         await self._site.close()
         await self._plain_site.close()
         await self._chain.finish()
         await self._leave()
         await self._database.close()
-        if self._port is not None:
+        if self._showing_life.running:
+            self._showing_life.stop()
+        if self._is_serving:
             self._log.info("certctl has stopped")
 
     async def _leave(self) -> None:
         """Take this server out of the list of those that are there; who finds no database is forgotten in time."""
         with contextlib.suppress(Unavailable):
             await self._parts.presence.gone()
+
+    async def _close_ports(self) -> None:
+        """Take no more connections."""
+        ports, self._ports = self._ports, []
+        for port in ports:
+            await maybeDeferred(port.stopListening)
+
+    async def _retire(self) -> None:
+        """Take no more connections, answer on those that stand until their clients are done, and stop."""
+        self._log.info("another worker takes the place of this one")
+        self._parts.health.stopping = True
+        await self._close_ports()
+        await self._site.retire()
+        await self._plain_site.retire()
+        self._asked_to_stop()
+
+    async def _show_life(self) -> None:
+        """Tell that the reactor turns, once the database has answered, or has said in time that it cannot.
+
+        A server whose PostgreSQL is away waits for it. One whose calls never come back, or whose own file cannot be
+        read, is to be restarted.
+        """
+        try:
+            await self._database.read(profiles.everyone())
+        except Unavailable:
+            self._notifier.status("the database does not answer")
+            if not self._settings.on_postgres:
+                return
+        else:
+            self._notifier.status("answers requests")
+        self._notifier.alive()
 
     async def _sweep(self) -> None:
         try:
@@ -302,37 +316,9 @@ class Daemon(Service):
         except Exception:
             self._log.failure("the sweeper failed")
 
-    def _look_after_tls(self) -> None:
-        """Renew what is due and forget the keys of old sessions; whatever goes wrong, look again the next time."""
-        try:
-            self._renew()
-            self._tls.rotate()
-        except (IssuerError, TlsError) as error:
-            self._log.error("the server's certificate cannot be renewed: {why}", why=str(error))
-
-    def _renew(self) -> None:
-        """Serve the operator's certificate, or our own, which is made anew well before it ends."""
-        settings, now = self._settings, start.now()
-        if settings.server_tls_cert_path is not None and settings.server_tls_key_path is not None:
-            if self._tls.not_after is None:
-                self._tls.load(settings.server_tls_cert_path, settings.server_tls_key_path, now=now)
-            return
-        own = ServingCertificate.ensure(settings.state_dir, self._ca, start.names(settings), now)
-        if own.not_after != self._tls.not_after:
-            self._tls.use(own.chain_pem, own.key_pem)
-
     def _reload(self) -> None:
-        """Read the operator's certificate again, as SIGHUP asks; the old one stays if that fails."""
-        settings = self._settings
-        if settings.server_tls_cert_path is None or settings.server_tls_key_path is None:
-            self._log.info("SIGHUP: the server's certificate is its own, and nothing is to be read again")
-            return
-        try:
-            self._tls.load(settings.server_tls_cert_path, settings.server_tls_key_path, now=start.now())
-        except TlsError as error:
-            self._log.error("SIGHUP: {why}; the old certificate stays", why=str(error))
-        else:
+        """Do what SIGHUP asks."""
+        self._notifier.reloading()
+        if self._care.reload():
             self._parts.origin.forget()
-            self._log.info(
-                "SIGHUP: the server's certificate was read again", not_after=str(self._tls.not_after)
-            )
+        self._notifier.ready("answers requests")

@@ -7,7 +7,7 @@ and issuers that exist. None is a name of a certificate, an account or a key.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache, partial
 from time import perf_counter, process_time
@@ -30,17 +30,21 @@ from certctl.background import Background
 from certctl.issuance.issuer import Issuer
 from certctl.web import user_agents
 from certctl.web.answer import Answer
+from certctl.web.figures import merged
 from certctl.web.meters import OTHER, DatabaseMeter, ValidationMeter, begin
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)  # seconds
 MAX_PROFILES = 1000  # label values; more than these are counted together
 MAX_USER_AGENTS = 1000  # remembered with their family; a stranger may invent any number
 DEAR = 0.02  # seconds of processor time for a scrape: some 300 profiles
+ALL_KEPT = 1.0  # seconds for which the metrics of all workers are sent again
 KEPT = 10  # times as long a dear scrape is sent again
 FAULTS = frozenset(
     {"error", "unavailable", ProblemType.SERVER_INTERNAL.value[0]}
 )  # outcomes: not the client's
 LIMITED = ("new-order", "challenge", "key-change")  # operations that have a rate limit, counted from 0 on
+
+Others = Callable[[], Awaitable[Mapping[str, bytes]]]
 
 disable_created_metrics()  # a second series beside each, which says when it was first counted
 
@@ -62,6 +66,7 @@ class Metrics:
         self._now = seconds
         self._kept: Answer | None = None
         self._kept_until = 0.0
+        self._others: Others | None = None
         self._issuers = issuers
         self._profiles: set[str] = set()
         self._count_requests()
@@ -188,6 +193,12 @@ class Metrics:
         self._expires_in.set_function(expires_in)
         self._lifetime.set_function(lifetime)
 
+    def join(self, worker: str, others: Others) -> None:
+        """Be the metrics of one worker, and ask for those of the others by what they are called."""
+        self._worker, self._others = worker, others
+        self._all = Answer(content_type=CONTENT_TYPE_LATEST)
+        self._all_until = 0.0
+
     # What is told when it happens.
 
     def know(self, profile_ids: Iterable[str]) -> None:
@@ -260,3 +271,14 @@ class Metrics:
         if (cost := process_time() - began) > DEAR:
             self._kept_until = perf_counter() + KEPT * cost
         return self._kept
+
+    async def scraped(self) -> Answer:
+        """What ``/metrics`` says: these metrics, or those of all workers, each with its label."""
+        if self._others is None:
+            return self.answer()
+        if perf_counter() >= self._all_until:
+            others = await self._others()
+            texts = {self._worker: self.answer().body, **others}
+            self._all = Answer(content_type=CONTENT_TYPE_LATEST, body=merged(texts))
+            self._all_until = perf_counter() + ALL_KEPT
+        return self._all

@@ -37,6 +37,7 @@ MAX_DISCARDED = (
 MAX_HEADERS = 64
 MAX_HEADER_OCTETS = 16 * 1024  # request line and all headers
 TIMEOUT = 60  # seconds from a connection's opening, or its last answer, to the end of its next request
+RETIRING = TIMEOUT + 5  # seconds that connections have to come to their end by themselves
 CLOSING = 5  # seconds that connections have to close when the server stops
 METHODS = frozenset(b"GET HEAD POST PUT PATCH DELETE OPTIONS TRACE QUERY".split())
 
@@ -147,6 +148,13 @@ class BoundedChannel(http.HTTPChannel):
         super().connectionLost(reason)
         self.site.channels.discard(self)
 
+    def checkPersistence(self, request: Request, version: bytes) -> bool:
+        """Say with the answer that it is the last one, if the site retires."""
+        if self.site.is_retiring:
+            request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
+            return False
+        return bool(super().checkPersistence(request, version))
+
     def getHost(self) -> Any:
         """The address that the connection came to, which does not change: asked for once, not with each request."""
         if self._host is None:
@@ -179,6 +187,15 @@ class BoundedSite(Site):
         super().__init__(resource, requestFactory=BoundedRequest, timeout=TIMEOUT, reactor=reactor)
         self.shortcut = shortcut
         self.channels: set[BoundedChannel] = set()
+        self.is_retiring = False
+
+    async def retire(self) -> None:
+        """Wait until no connection is left: each is closed with its next answer, or when its time is over."""
+        self.is_retiring = True
+        for _ in range(RETIRING * 10):
+            if not self.channels:
+                return
+            await deferLater(self.reactor, 0.1)
 
     async def close(self) -> None:
         """Close all connections, once what was written to them is sent, or after some seconds."""
@@ -222,8 +239,8 @@ def root(
         return (await health.ready()).send(request)
 
     @app.route("/metrics", methods=["GET"])
-    def measured(request: Request) -> bytes:
-        return metrics.answer().send(request)
+    async def measured(request: Request) -> bytes:
+        return (await metrics.scraped()).send(request)
 
     @app.handle_errors(HTTPException)
     def refused(request: IRequest, failure: Failure) -> bytes:

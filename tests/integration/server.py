@@ -125,6 +125,7 @@ class RunningServer:
         }
         self.root = self.state / "root-ca.pem"
         self.trust = self.root  # what the server's own certificate is judged by
+        self.handed: tuple[int, ...] = ()  # file descriptors that the process gets beside the usual three
         self._log = directory / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
         directory.mkdir(parents=True, exist_ok=True)
@@ -179,6 +180,7 @@ class RunningServer:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                pass_fds=self.handed,
                 start_new_session=True,
             )
 

@@ -1,7 +1,8 @@
-"""The unit file is one that systemd takes."""
+"""The unit files are such as systemd takes."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from twisted.trial.unittest import TestCase
 
 ROOT = Path(__file__).parent.parent.parent
 UNIT = ROOT / "systemd/certctl.service"
+UNITS = sorted((ROOT / "systemd").iterdir())
+MOST_EXPOSED = 2.0  # of 10, by systemd-analyze
 INSTALLED = "/opt/certctl/venv/bin/"
 
 
@@ -25,13 +28,24 @@ class UnitFileTests(TestCase):
         self.assertIn(f"ExecStart={INSTALLED}twistd ", text)
         directory = Path(self.mktemp()).absolute()
         directory.mkdir(parents=True)
-        unit = directory / "certctl.service"
-        unit.write_text(text.replace(INSTALLED, f"{Path(sys.executable).parent}/"), encoding="utf-8")
-        done = subprocess.run(
-            ["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False
-        )
-        said = [line for line in (done.stdout + done.stderr).splitlines() if "certctl" in line]
-        self.assertEqual((done.returncode, said), (0, []))
+        for each in UNITS:
+            written = each.read_text(encoding="utf-8").replace(INSTALLED, f"{Path(sys.executable).parent}/")
+            (directory / each.name).write_text(written, encoding="utf-8")
+        for each in UNITS:
+            done = self.analyze("verify", directory / each.name)
+            said = [line for line in (done.stdout + done.stderr).splitlines() if "certctl" in line]
+            self.assertEqual((done.returncode, said), (0, []))
+
+    def test_security(self) -> None:
+        """What the service may do is little, by systemd's own score."""
+        done = self.analyze("security", "--offline=true", "--no-pager", UNIT)
+        score = re.search(r"exposure level for certctl.service: ([0-9.]+)", done.stdout)
+        assert score is not None, done
+        self.assertLess(float(score[1]), MOST_EXPOSED)
+
+    def analyze(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        """Run systemd-analyze."""
+        return subprocess.run(["systemd-analyze", *arguments], capture_output=True, text=True, check=False)
 
     def test_callbacks_stay_possible(self) -> None:
         """Executable memory is not denied, because pyOpenSSL's callbacks for ALPN and SNI need it."""

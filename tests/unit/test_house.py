@@ -132,10 +132,10 @@ class ImportTests(SynchronousTestCase):
         ]
         self.assertEqual(wrong, [])
 
-    def test_only_tap_imports_the_reactor(self) -> None:
+    def test_only_service_imports_the_reactor(self) -> None:
         """All others are given it, so that tests can give them a clock."""
         found = {name for name, tree in modules().items() if "twisted.internet.reactor" in set(imports(tree))}
-        self.assertEqual(found, {"certctl.tap"})
+        self.assertEqual(found, {"certctl.service"})
 
     def test_only_joiners_know_concrete_classes(self) -> None:
         """An engine, a CA or a validator is known to what joins the parts, and to its own package."""
@@ -147,6 +147,21 @@ class ImportTests(SynchronousTestCase):
             if within(imported, CONCRETE) and imported.split(".")[1] != name.split(".")[1]
         ]
         self.assertEqual(wrong, [])
+
+    def test_parent_of_workers_is_small(self) -> None:
+        """A parent loads nothing of the server that its workers are: no database, no signer, no HTTP."""
+        loaded, wanted = set[str](), {"certctl.supervisor"}
+        while wanted:
+            name = wanted.pop()
+            loaded.add(name)
+            for imported in imports(modules()[name]):
+                known = [each for each in (imported, imported.rpartition(".")[0]) if each in modules()]
+                wanted |= set(known) - loaded - {"certctl"}
+        packages = {each.split(".")[1] for each in loaded if each.count(".") > 1}
+        self.assertEqual(packages, {"acme"})
+        heavy = {"psycopg2", "klein", "cryptography", "OpenSSL", "prometheus_client", "sqlite3"}
+        found = {top for each in loaded for top in (i.partition(".")[0] for i in imports(modules()[each]))}
+        self.assertEqual(found & heavy, set())
 
     def test_klein_is_known_to_web(self) -> None:
         """The HTTP framework is nobody else's business."""

@@ -20,7 +20,7 @@ GOOD = (
     ("SERVER_EXTERNAL_URL", "https://ACME.example.com", "https://acme.example.com"),
     ("SERVER_EXTERNAL_URL", "https://[2001:DB8::1]:8443/", "https://[2001:db8::1]:8443"),
     ("SERVER_TLS_NAMES", "acme.example.com, 10.0.0.1,,::1", ("acme.example.com", "10.0.0.1", "::1")),
-    ("SERVER_WORKERS", "4", 4),
+    ("SERVER_WORKERS", "1", 1),
     ("STATE_DIR", "/srv/certctl", Path("/srv/certctl")),
     ("DATABASE_URL", "sqlite:////srv/x.sqlite", "sqlite:////srv/x.sqlite"),
     ("DATABASE_URL", "postgres://a:1,b:2/c?sslmode=require", "postgres://a:1,b:2/c?sslmode=require"),
@@ -217,6 +217,23 @@ class PairTests(SynchronousTestCase):
             self.assertIn(f"CERTCTL_{other} is empty", error)
 
 
+class WorkersTests(SynchronousTestCase):
+    """Several processes need a database for several."""
+
+    def test_on_postgres(self) -> None:
+        settings = load(SERVER_WORKERS="4", DATABASE_URL="postgresql://h/d")
+        self.assertEqual(settings.server_workers, 4)
+
+    def test_on_sqlite(self) -> None:
+        for others in ({}, {"DATABASE_URL": "sqlite:////srv/x.sqlite"}):
+            error = str(self.assertRaises(SettingsError, load, SERVER_WORKERS="4", **others))
+            self.assertEqual(
+                error,
+                "CERTCTL_SERVER_WORKERS is 4, but an SQLite database has one process alone: "
+                "set CERTCTL_DATABASE_URL to one of PostgreSQL, or CERTCTL_SERVER_WORKERS to 1.",
+            )
+
+
 class EnvironmentTests(SynchronousTestCase):
     """What else may be in the environment."""
 
@@ -247,11 +264,6 @@ class EnvironmentTests(SynchronousTestCase):
         """The variables of the operator's shell are no cause for a warning."""
         own = ("CERTCTL_API_KEY", "CERTCTL_SERVER_URL", "CERTCTL_CA_BUNDLE", "PATH")
         self.assertEqual(Settings.load(dict.fromkeys(own, "x")).warnings, ())
-
-    def test_not_in_force(self) -> None:
-        """A setting that nothing acts on yet says so, but only when it was changed."""
-        (warning,) = load(SERVER_WORKERS="4", ACME_SERVER_ARI_ENABLED="true").warnings
-        self.assertEqual(warning, "CERTCTL_SERVER_WORKERS is set, but this version does not act on it yet.")
 
 
 class FileTests(SynchronousTestCase):

@@ -4,7 +4,7 @@ from twisted.application.service import ServiceMaker
 
 certctl = ServiceMaker(
     "certctl",
-    "certctl.tap",
+    "certctl.service",
     "An ACME server for an organisation's own PKI.",
     "certctl",
 )
