@@ -27,7 +27,7 @@ class TlsCare:
         own: Callable[[datetime], ServingCertificate],
         now: Callable[[], datetime],
     ) -> None:
-        """``files`` are the operator's certificate and key, or None; ``own`` has the server's made where that is due."""
+        """``files`` are the operator's certificate and key, or None; ``own`` makes ours where that is due."""
         self._context = context
         self._certificate, self._key = files
         self._own = own
@@ -53,7 +53,7 @@ class TlsCare:
             self._context.use(own.chain_pem, own.key_pem)
 
     def reload(self) -> bool:
-        """Read the operator's certificate again, as SIGHUP asks; say whether it is served. If not, the old one stays."""
+        """Read the operator's certificate again, as SIGHUP asks; say whether that went well."""
         if self._certificate is None or self._key is None:
             self._log.info("SIGHUP: the server's certificate is its own, and nothing is to be read again")
             return False
