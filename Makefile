@@ -67,7 +67,7 @@ lint: ## Check style (ruff) and types (mypy).
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
 
-docs: ## Make docs/configuration.md and etc/certctl.env from certctl/settings.py.
+docs: ## Make the tables of settings in docs/, and etc/certctl.env, from certctl/settings.py.
 	@$(LOCKED) install
 	$(VENV)/bin/python -m certctl.settings_docs .
 

@@ -1,12 +1,12 @@
-"""Make docs/configuration.md and etc/certctl.env from the settings' declarations.
+"""Make etc/certctl.env and the tables of docs/configuration.md and docs/acme-server.md from the settings' declarations.
 
-``python -m certctl.settings_docs .`` writes both in a checkout.
+``python -m certctl.settings_docs .`` writes them in a checkout.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 from textwrap import fill
@@ -15,6 +15,10 @@ from certctl.settings import declared
 from certctl.settings_declaration import Setting
 
 MARKER = "<!-- Below this line everything is made by `make docs` from certctl/settings.py. -->\n"
+
+BEGIN = "<!-- Between these lines everything is made by `make docs` from certctl/settings.py. -->\n"
+END = "<!-- Here it ends. -->\n"
+ACME = "CERTCTL_ACME_SERVER_"
 
 ENV_HEADER = """\
 # Settings of certctl, for systemd/certctl.service or `twistd certctl --settings FILE`.
@@ -29,11 +33,24 @@ def render_configuration(current: str, settings: Mapping[str, Setting]) -> str:
     return prose + marker + "".join(_tables(settings))
 
 
+def render_acme_server(current: str, settings: Mapping[str, Setting]) -> str:
+    """Return docs/acme-server.md, with the table of ACME's settings made anew."""
+    before, begin, rest = current.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    own = ((variable, each) for variable, each in settings.items() if variable.startswith(ACME))
+    return f"{before}{begin}\n{''.join(_table(own))}\n{end}{after}"
+
+
 def _tables(settings: Mapping[str, Setting]) -> Iterator[str]:
     for section, members in groupby(settings.items(), key=lambda item: item[1].section):
-        yield f"\n## {section.title}\n\n| variable | type | default | meaning |\n|---|---|---|---|\n"
-        for variable, setting in members:
-            yield f"| `{variable}` | {setting.kind.name} | {_default(setting)} | {setting.sentence} |\n"
+        yield f"\n## {section.title}\n\n"
+        yield from _table(members)
+
+
+def _table(settings: Iterable[tuple[str, Setting]]) -> Iterator[str]:
+    yield "| variable | type | default | meaning |\n|---|---|---|---|\n"
+    for variable, setting in settings:
+        yield f"| `{variable}` | {setting.kind.name} | {_default(setting)} | {setting.sentence} |\n"
 
 
 def _default(setting: Setting) -> str:
@@ -56,11 +73,14 @@ def _samples(settings: Mapping[str, Setting]) -> Iterator[str]:
             yield f"#{variable}={setting.default_text}\n"
 
 
+PAGES = {"docs/configuration.md": render_configuration, "docs/acme-server.md": render_acme_server}
+
+
 def write(root: Path) -> None:
-    """Write both files below ``root``, a checkout."""
-    page = root / "docs/configuration.md"
-    current = page.read_text(encoding="utf-8")
-    page.write_text(render_configuration(current, declared()), encoding="utf-8")
+    """Write the files below ``root``, a checkout."""
+    for name, render in PAGES.items():
+        page = root / name
+        page.write_text(render(page.read_text(encoding="utf-8"), declared()), encoding="utf-8")
     (root / "etc/certctl.env").write_text(render_env(declared()), encoding="utf-8")
 
 

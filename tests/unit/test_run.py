@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.run import Counts, judge
+from tests.run import Counts, claims, judge, told, unproved
 
 
 class JudgeTests(SynchronousTestCase):
@@ -29,3 +29,36 @@ class JudgeTests(SynchronousTestCase):
         """Skipped tests are named only where there are some."""
         self.assertEqual(str(Counts(7, 0)), "7 passed, 0 failed")
         self.assertEqual(str(Counts(7, 1, 2)), "7 passed, 1 failed, 2 skipped")
+
+
+class ClaimTests(SynchronousTestCase):
+    """What the documentation claims was shown in this very run."""
+
+    SAID = (
+        "tests.unit.test_a\n  OneTests\n    test_x ...      [OK]\n    test_y ... \nprinted\n     [SKIPPED]\n"
+        "  TwoTests\n    test_x ...      [FAIL]\n\ntests.integration.test_b\n  OneTests\n    test_z ...  [OK]\n"
+    )
+
+    def test_told(self) -> None:
+        """Each test is known by its module and its case, and how it ended."""
+        self.assertEqual(
+            dict(told(self.SAID)),
+            {
+                "tests.unit.test_a.OneTests.test_x": "OK",
+                "tests.unit.test_a.OneTests.test_y": "SKIPPED",
+                "tests.unit.test_a.TwoTests.test_x": "FAIL",
+                "tests.integration.test_b.OneTests.test_z": "OK",
+            },
+        )
+
+    def test_unproved(self) -> None:
+        """A claim stands on a module, a case or a test that ran; one on a contract, on whoever inherits it."""
+        good = ("tests.unit.test_a", "tests.unit.test_a.OneTests", "tests.integration.test_b.OneTests.test_z")
+        inherited = "tests.unit.storage.contract.Contract.test_x"
+        bad = ["tests.unit.storage.contract.Contract.test_gone", "tests.unit.test_a.OneTests.test_z"]
+        names = [name for name, _ in told(self.SAID)]
+        self.assertEqual(unproved([*good, inherited, *bad], names), bad)
+
+    def test_pages(self) -> None:
+        """The pages claim something."""
+        self.assertGreater(len(claims()), 100)

@@ -5,7 +5,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from certctl.settings import declared
-from certctl.settings_docs import MARKER, render_configuration, render_env
+from certctl.settings_docs import ACME, BEGIN, MARKER, render_acme_server, render_configuration, render_env
 from certctl.settings_sources import parse_environment_file
 
 ROOT = Path(__file__).parent.parent.parent
@@ -18,6 +18,14 @@ class CommittedFilesTests(SynchronousTestCase):
         committed = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
         self.assertEqual(render_configuration(committed, declared()), committed)
         self.assertIn(MARKER, committed)
+
+    def test_acme_server_page(self) -> None:
+        committed = (ROOT / "docs/acme-server.md").read_text(encoding="utf-8")
+        self.assertEqual(render_acme_server(committed, declared()), committed)
+        self.assertIn(BEGIN, committed)
+        self.assertEqual(
+            [name for name in declared() if name.startswith(ACME) and f"| `{name}` |" not in committed], []
+        )
 
     def test_sample_file(self) -> None:
         self.assertEqual(render_env(declared()), (ROOT / "etc/certctl.env").read_text(encoding="utf-8"))
