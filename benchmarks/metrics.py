@@ -58,7 +58,7 @@ class Counted:
     """What a newOrder brings: two calls of the database, an event, and the request."""
 
     def __init__(self) -> None:
-        self.metrics = Metrics(Background(), {}, lambda: 0.0, timedelta(minutes=1))
+        self.metrics = Metrics(Background(), lambda: 0.0, timedelta(minutes=1))
         self.headers = Headers({b"user-agent": [AGENT]})
         self.bare = Nothing()
         self.measured = MeasuredDatabase(self.bare, self.metrics.database)

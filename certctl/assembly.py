@@ -24,8 +24,8 @@ from certctl.assembly_values import (
     fixed_keys,
     network,
     profile_rules,
+    publisher,
     rates,
-    status_urls,
 )
 from certctl.authority import Authority, Service
 from certctl.authority.accounts import Accounts
@@ -36,7 +36,9 @@ from certctl.authority.bindings import Bindings
 from certctl.authority.caa import Permission
 from certctl.authority.challenges import Challenges
 from certctl.authority.console_sessions import ConsoleSessions
+from certctl.authority.enrolment import Enrolment
 from certctl.authority.issuance import Issuance
+from certctl.authority.issuers import Issuers
 from certctl.authority.jobs import Jobs
 from certctl.authority.limits import Limits
 from certctl.authority.orders import Orders
@@ -45,12 +47,13 @@ from certctl.authority.profile_rules import ProfileRules
 from certctl.authority.profiles import Profiles
 from certctl.authority.renewals import Renewals
 from certctl.authority.revocation import Revocation
+from certctl.authority.rotation import Rotation
 from certctl.authority.supervision import Supervision
 from certctl.authority.sweeper import Sweeper
 from certctl.authority.trail import Trail
 from certctl.authority.withdrawal import Withdrawal
 from certctl.background import Background
-from certctl.issuance.issuer import Issuer, StatusSigner
+from certctl.issuance.issuer import Issuer, Keyring, StatusSigner
 from certctl.sealing import Seal
 from certctl.settings import AuthType, Settings
 from certctl.storage.database import Database
@@ -70,7 +73,7 @@ from certctl.web.console.dispatch import ConsoleDispatch
 from certctl.web.health import Health
 from certctl.web.metrics import Metrics
 from certctl.web.origin import Origin
-from certctl.web.pki.site import PkiSite, Publication
+from certctl.web.pki.site import PkiSite
 from certctl.web.site import root
 
 
@@ -81,6 +84,8 @@ class Parts:
     trail: Trail
     background: Background
     bindings: Bindings
+    issuers: Issuers
+    rotation: Rotation
     challenges: Challenges
     jobs: Jobs
     sweeper: Sweeper
@@ -104,21 +109,27 @@ def assemble(
     *,
     seal: Seal,
     signers: Mapping[str, StatusSigner] | None = None,
+    keyring: Keyring | None = None,
 ) -> Parts:
     """Join a server from its parts.
 
+    ``issuers`` are those whose keys the settings or the first start name; the others have theirs in the ``keyring``.
     ``validating`` takes the place of the validators that dial out; ``local_key`` is the state directory's API key.
     """
     background = Background()
-    metrics = Metrics(background, issuers, reactor.seconds, settings.acme_server_gc_interval)
+    metrics = Metrics(background, reactor.seconds, settings.acme_server_gc_interval)
     database = MeasuredDatabase(database, metrics.database)
     trail = Trail(database, reactor, metrics)
+    held = Issuers(database, trail, issuers, signers or {}, keyring)
+    metrics.watch_issuers(held)
     nonces = NonceMint(lambda: database.nonce_keys, settings.acme_server_nonce_ttl)
     rules = profile_rules(settings)
     ground = _Ground(
         settings=settings,
         database=database,
-        issuers=issuers,
+        issuers=held,
+        keyring=keyring,
+        rotation=Rotation(database, trail, held),
         reactor=reactor,
         trail=trail,
         background=background,
@@ -131,7 +142,7 @@ def assemble(
     challenges = _challenges(ground, validating, metrics)
     metrics.validations.watch_waiting(challenges.waiting)
     jobs = _jobs(ground)
-    health = Health(database, trail, issuers)
+    health = Health(database, trail, held)
     origin = Origin(settings.server_external_url or "", answers_to)
     dispatch = Dispatch(
         admission=Admission(_authority(ground, challenges, jobs), database, nonces, reactor.seconds),
@@ -143,7 +154,7 @@ def assemble(
         default_profile_id=settings.acme_server_default_profile_id,
     )
     served = dispatch if settings.acme_server_enabled else None
-    pki = _pki(ground, signers or {})
+    pki = PkiSite(held, publisher(settings, database, reactor), background, reactor)
     presence = Presence(database, trail, version=__version__, beat=settings.acme_server_gc_interval)
     door = _door(ground, presence, local_key)
     console = _console(ground, door, origin)
@@ -152,6 +163,8 @@ def assemble(
         trail=trail,
         background=background,
         bindings=ground.bindings,
+        issuers=held,
+        rotation=ground.rotation,
         challenges=challenges,
         jobs=jobs,
         sweeper=Sweeper(database, trail, nonces),
@@ -171,7 +184,9 @@ class _Ground:
 
     settings: Settings
     database: Database
-    issuers: Mapping[str, Issuer]
+    issuers: Issuers
+    keyring: Keyring | None
+    rotation: Rotation
     reactor: Any
     trail: Trail
     background: Background
@@ -199,6 +214,8 @@ def _door(ground: _Ground, presence: Presence, local_key: str) -> Door | None:
             require_name_policy=settings.acme_server_require_name_policy,
         ),
         issuers=ground.issuers,
+        enrolment=Enrolment(ground.database, ground.trail, ground.issuers, ground.keyring),
+        rotation=ground.rotation,
         pause_after=settings.acme_server_pause_after_failures,
         bindings=ground.bindings,
         supervision=Supervision(ground.database, ground.trail, accounts),
@@ -221,16 +238,6 @@ def _console(ground: _Ground, door: Door | None, origin: Origin) -> ConsoleDispa
         longest=settings.console_session_lifetime,
     )
     return ConsoleDispatch(door, sessions, origin, ground.background)
-
-
-def _pki(ground: _Ground, signers: Mapping[str, StatusSigner]) -> PkiSite:
-    settings = ground.settings
-    lifetimes = {"crl_lifetime": settings.pki_crl_lifetime, "ocsp_lifetime": settings.pki_ocsp_lifetime}
-    publications = {
-        id: Publication.of(id, each, status_urls(settings, id), ground.database, ground.reactor, **lifetimes)
-        for id, each in signers.items()
-    }
-    return PkiSite(publications, ground.background, ground.reactor)
 
 
 def _challenges(

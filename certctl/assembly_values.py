@@ -1,8 +1,9 @@
-"""What the parts take of the settings: rules, rates, networks."""
+"""What the parts take of the settings: rules, rates, networks, what is said of issuers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from certctl.acme.account_rules import AccountRules
 from certctl.acme.objects import ChallengeType
@@ -11,9 +12,11 @@ from certctl.authority.api_keys import FixedKey
 from certctl.authority.limits import Rates
 from certctl.authority.operators import Role
 from certctl.authority.profile_rules import ProfileRules
-from certctl.issuance.issuer import StatusUrls
+from certctl.issuance.issuer import StatusSigner, StatusUrls
 from certctl.settings import Settings
+from certctl.storage.database import Database
 from certctl.validation.addresses import EgressPolicy, Network, Resolvers
+from certctl.web.pki.site import Publication
 
 
 def concurrency(settings: Settings) -> Mapping[ChallengeType, int]:
@@ -79,3 +82,15 @@ def fixed_keys(settings: Settings, local_key: str) -> Iterator[FixedKey]:
     for named in settings.api_keys_named:
         name, key, *admin = named.split(":")
         yield FixedKey.of(name, Role.ADMIN if admin else Role.OPERATOR, key)
+
+
+def publisher(
+    settings: Settings, database: Database, reactor: Any
+) -> Callable[[str, StatusSigner], Publication]:
+    """What makes the CRLs and OCSP answers of an issuer."""
+    lifetimes = {"crl_lifetime": settings.pki_crl_lifetime, "ocsp_lifetime": settings.pki_ocsp_lifetime}
+
+    def publish(id: str, signer: StatusSigner) -> Publication:
+        return Publication.of(id, signer, status_urls(settings, id), database, reactor, **lifetimes)
+
+    return publish

@@ -23,7 +23,7 @@ from certctl.acme.profile_policy import warnings
 from certctl.authority.trail import SYSTEM, Action, Event, Trail
 from certctl.issuance import files
 from certctl.issuance.hierarchy import ROOT_CERTIFICATE
-from certctl.issuance.issuer import Issuer
+from certctl.issuance.issuer import Issuer, Keyring
 from certctl.issuance.passphrase import Passphrase
 from certctl.sealing import FILE as SECRET_KEY
 from certctl.sealing import Seal
@@ -115,9 +115,25 @@ def names(settings: Settings) -> list[Identifier]:
     return [each for each in found if each.value not in ("0.0.0.0", "::")]
 
 
-async def refuse_strangers(database: Database, issuer: Issuer, seal: Seal, settings: Settings) -> None:
-    """Raise StartError where ``seed`` or ``share_secret`` would, before either has recorded anything."""
-    _judge_issuer(issuer, await database.read(issuers.certificate_of(issuer.id)), settings.ca_accept)
+async def is_retired(database: Database, issuer_id: str) -> bool:
+    """Whether an issuer is recorded as retired, so that a server can be without it."""
+    record = await database.read(issuers.by_id(issuer_id))
+    return record is not None and record.retired_at is not None
+
+
+async def refuse_strangers(
+    database: Database, issuer: Issuer | None, keyring: Keyring, seal: Seal, settings: Settings
+) -> None:
+    """Raise StartError where ``seed`` or ``share_secret`` would, before either has recorded anything.
+
+    And for a key of a further issuer that is not the recorded one's. That a key is not here is no reason not to start:
+    it is said in the log and by ``/ready``.
+    """
+    if issuer is not None:
+        _judge_issuer(issuer, await database.read(issuers.certificate_of(issuer.id)), settings.ca_accept)
+    for record in await database.read(issuers.everyone()):
+        if (wrong := keyring.wrong(record.id, record.chain[0])) is not None:
+            raise StartError(wrong)
     _judge_secret(seal, await database.read(sealing.fingerprint()), settings.secret_key_accept)
 
 
@@ -172,7 +188,7 @@ async def _recorded(database: Database, trail: Trail, issuer: Issuer, accepted: 
     )
     at = trail.now()
     try:
-        await trail.record(at, event, issuers.record(issuer.id, issuer.chain, known, at))
+        await trail.record(at, event, issuers.record(issuer.id, issuer.chain, known, at, issuer.root))
     except Conflict:
         return False
     return True

@@ -8,7 +8,8 @@ import os
 import signal
 import sys
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from twisted.application.service import Service
@@ -26,7 +27,8 @@ from certctl.authority.audit_chain import Chain
 from certctl.authority.challenges import SILENCE
 from certctl.authority.witness import Witness
 from certctl.channel import Parent
-from certctl.issuance.issuer import IssuerError
+from certctl.issuance.issuer import Issuer, IssuerError
+from certctl.issuance.keyring import KeyDirectory
 from certctl.issuance.serving import ServingCertificate
 from certctl.issuance.status import LocalStatusSigner
 from certctl.sealing import Seal, SealError
@@ -52,6 +54,7 @@ EXPECTED = (
     Unavailable,
     start.StartError,
 )
+ISSUERS_KNOWN = 5.0  # seconds after which a server has learnt what another did with issuers
 GC_THRESHOLDS = (50_000, 50, 100)  # a request leaves some hundred objects that refer to each other
 
 
@@ -64,6 +67,7 @@ class Daemon(Service):
     _database: Database
     _parts: Parts
     _chain: Chain
+    _care: TlsCare
     _site: BoundedSite
     _plain_site: BoundedSite
 
@@ -78,8 +82,10 @@ class Daemon(Service):
         self._caring = LoopingCall(lambda: self._care.look())
         self._chaining = LoopingCall(lambda: self._parts.background.run(self._chain.beat()))
         self._showing_life = LoopingCall(lambda: self._parts.background.run(self._show_life()))
+        self._timing = LoopingCall(lambda: self._parts.background.run(self._keep_time()))
         self._ports: list[IListeningPort] = []
         self._is_serving = False
+        self._certified_by: Issuer | None = None
         self._is_open = False
 
     def setServiceParent(self, parent: Any) -> None:
@@ -116,27 +122,22 @@ class Daemon(Service):
         seal = Seal.kept_in(settings.state_dir)
         witness = Witness.open(settings.state_dir)
         passphrase = start.passphrase_of(settings)
-        ca = signers.own_ca(settings, passphrase, start.now())
-        self._ca = ca.publishing(status_urls(settings, ca.id))
-        self._care = TlsCare(
-            self._tls,
-            (settings.server_tls_cert_path, settings.server_tls_key_path),
-            lambda now: ServingCertificate.ensure(settings.state_dir, self._ca, start.names(settings), now),
-            start.now,
-        )
-        self._care.renew()
         self._database = await self._open_database()
-        issuers = {self._ca.id: self._ca}
-        answers_to = self._tls.answers_to
+        first = await signers.first_ca(settings, self._database, passphrase, start.now())
+        given = {} if first is None else {first.id: first.publishing(status_urls(settings, first.id))}
+        keyring = KeyDirectory(settings.state_dir, partial(status_urls, settings), passphrase)
         self._parts = assemble(
             settings,
             self._database,
-            issuers,
+            given,
             self._reactor,
-            answers_to,
+            self._tls.answers_to,
             local_key=local_key,
             seal=seal,
-            signers={self._ca.id: LocalStatusSigner(self._ca, settings.state_dir, passphrase)},
+            signers={
+                id: LocalStatusSigner(each, settings.state_dir, passphrase) for id, each in given.items()
+            },
+            keyring=keyring,
         )
         self._chain = Chain(
             self._database,
@@ -151,8 +152,13 @@ class Daemon(Service):
         self._plain_site = BoundedSite(Nothing(), self._reactor, self._parts.pki.shortcut)
         self._is_open = True
         mode, accepted = settings.acme_server_default_auth_mode, settings.ca_accept
-        await start.refuse_strangers(self._database, self._ca, seal, settings)
-        await start.seed(self._database, self._parts.trail, self._ca, mode, accepted)
+        await start.refuse_strangers(self._database, first, keyring, seal, settings)
+        if first is not None:
+            await start.seed(self._database, self._parts.trail, first, mode, accepted)
+        await self._parts.issuers.refresh()
+        tls_files = settings.server_tls_cert_path, settings.server_tls_key_path
+        self._care = TlsCare(self._tls, tls_files, self._own_certificate, start.now)
+        self._care.renew()
         await start.share_secret(self._database, self._parts.trail, seal, settings.secret_key_accept)
         warnings = await start.profile_warnings(self._database)
         if not self.running:  # asked to stop meanwhile
@@ -210,6 +216,7 @@ class Daemon(Service):
         _ = self._sweeping.start(self._settings.acme_server_gc_interval.total_seconds())
         _ = self._caring.start(INTERVAL, now=False)
         _ = self._chaining.start(self._settings.audit_chain_interval.total_seconds())
+        _ = self._timing.start(ISSUERS_KNOWN, now=False)
         signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._reload))
         self._reactor.callWhenRunning(signal.signal, signal.SIGTERM, self._asked_to_stop)
         self._is_serving = True
@@ -253,7 +260,7 @@ class Daemon(Service):
         self._parts.health.stopping = True
         self._parts.jobs.stop()
         self._notifier.stopping()
-        for loop in (self._sweeping, self._caring, self._chaining):
+        for loop in (self._sweeping, self._caring, self._chaining, self._timing):
             if loop.running:
                 loop.stop()
         await self._close_ports()
@@ -315,6 +322,23 @@ class Daemon(Service):
             self._log.warn("the sweeper was interrupted", why=str(error))
         except Exception:
             self._log.failure("the sweeper failed")
+
+    async def _keep_time(self) -> None:
+        """Learn of other issuers, switch those that are due, and serve under another if ours was retired."""
+        try:
+            await self._parts.rotation.keep_time()
+        except Unavailable as error:  # known issuers go on
+            self._log.warn("the issuers cannot be read", why=str(error))
+        except Exception:
+            self._log.failure("the issuers cannot be looked after")
+        if self._certified_by is not None and self._parts.issuers.of_the_server() is not self._certified_by:
+            self._care.look()
+
+    def _own_certificate(self, now: datetime) -> ServingCertificate:
+        authority, names = self._parts.issuers.of_the_server(), start.names(self._settings)
+        made = ServingCertificate.ensure(self._settings.state_dir, authority, names, now)
+        self._certified_by = authority
+        return made
 
     def _reload(self) -> None:
         """Do what SIGHUP asks."""

@@ -15,6 +15,7 @@ from certctl.acme.identifiers import (
     UnsupportedIdentifier,
     identifier,
 )
+from certctl.acme.name_constraints import NameConstraints, refusals
 from certctl.acme.name_policy import NO_POLICY, NamePolicy, Verdict
 from certctl.acme.objects import Account, Profile
 from certctl.acme.problems import Problem, ProblemType, Subproblem, malformed, refusing_identifiers
@@ -31,6 +32,7 @@ class NameRules:
 
     policies: tuple[tuple[str, NamePolicy], ...]  # each after the words that say whose it is
     refusal: str | None = None
+    constraints: tuple[NameConstraints, ...] = ()  # of the issuing CA and those above it
 
     def judge(self, identifier: Identifier) -> Verdict:
         """Judge an identifier by all policies; the rule of one that lets it pass names those that say something."""
@@ -42,6 +44,8 @@ class NameRules:
             if not verdict.allowed:
                 return verdict
             rules.append(verdict.rule)
+        for refusal in refusals(self.constraints, identifier):
+            return Verdict(False, refusal)
         told = [each for each in rules if each != NO_POLICY]
         return Verdict(True, " and ".join(told) or NO_POLICY)
 

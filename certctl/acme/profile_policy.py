@@ -64,6 +64,13 @@ class MustStaple(StrEnum):
     ALWAYS = "always"
 
 
+class BeyondIssuer(StrEnum):
+    """What becomes of a certificate that would end after its issuer, and whose end nobody asked for."""
+
+    SHORTEN = "shorten"
+    REFUSE = "refuse"
+
+
 class CommonName(StrEnum):
     """Whether the subject has a common name."""
 
@@ -107,6 +114,7 @@ class Policy:
     must_staple: MustStaple = MustStaple.NEVER
     max_identifiers: int | None = None
     common_name: CommonName = CommonName.WHEN_REQUESTED
+    beyond_issuer: BeyondIssuer = BeyondIssuer.SHORTEN
     eab: Binding | None = None
     tos_url: str | None = None
     limits: LimitPolicy = attrs.field(factory=LimitPolicy)
@@ -147,6 +155,7 @@ _MEMBERS = (
     "no_rev_avail",
     "max_identifiers",
     "common_name",
+    "beyond_issuer",
     "eab",
     "tos_url",
     "limits",
@@ -178,6 +187,7 @@ def _read(text: str) -> Policy:
         no_rev_avail=_no_rev_avail(policy, must_staple),
         max_identifiers=policy.number("max_identifiers", 1, MOST_IDENTIFIERS),
         common_name=policy.choice("common_name", CommonName) or CommonName.WHEN_REQUESTED,
+        beyond_issuer=policy.choice("beyond_issuer", BeyondIssuer) or BeyondIssuer.SHORTEN,
         eab=policy.choice("eab", Binding),
         tos_url=policy.url("tos_url"),
         limits=LimitPolicy.of(policy),

@@ -105,3 +105,14 @@ def overdue(since: datetime) -> Window:
     """
     end = since.replace(microsecond=0)
     return Window(end - PAST, end)
+
+
+def hurried(window: Window, start: datetime, end: datetime) -> Window:
+    """The window of a certificate that is to be replaced between two moments, if its own ends later.
+
+    The same for all of them: a client picks its moment in it at random (RFC 9773 section 4.2), which spreads them.
+    """
+    if window.end <= end:
+        return window
+    start, end = start.replace(microsecond=0), end.replace(microsecond=0)
+    return Window(start, max(end, start + SECOND))

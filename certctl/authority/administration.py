@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 
 import attrs
@@ -10,12 +9,14 @@ import attrs
 from certctl.acme.objects import AuthMode
 from certctl.authority.api_keys import ApiKeys
 from certctl.authority.bindings import Bindings
+from certctl.authority.enrolment import Enrolment
+from certctl.authority.issuers import Issuers
 from certctl.authority.presence import Presence
 from certctl.authority.profiles import Profiles
+from certctl.authority.rotation import Rotation
 from certctl.authority.supervision import Supervision
 from certctl.authority.trail import Trail
 from certctl.authority.withdrawal import Withdrawal
-from certctl.issuance.issuer import Issuer
 from certctl.storage.database import Database
 
 
@@ -25,7 +26,9 @@ class Administration:
 
     database: Database
     trail: Trail
-    issuers: Mapping[str, Issuer]
+    issuers: Issuers
+    enrolment: Enrolment
+    rotation: Rotation
     default_mode: AuthMode  # of a profile that names none
     pause_after: int  # failed validations in a row, after which a name is paused; 0: never
     api_keys: ApiKeys

@@ -17,6 +17,7 @@ from certctl.acme.problems import Problem, ProblemType, malformed
 from certctl.authority import order_refusals, signing
 from certctl.authority.caa import Permission
 from certctl.authority.challenge_rules import ChallengeRules
+from certctl.authority.issuers import Issuers
 from certctl.authority.jobs import Jobs, new_job
 from certctl.authority.profile_rules import ProfileRules, Terms
 from certctl.authority.trail import Action, Event, Trail, actor_of
@@ -36,7 +37,7 @@ class Issuance:
         self,
         database: Database,
         trail: Trail,
-        issuers: Mapping[str, Issuer],
+        issuers: Issuers,
         network: Network,
         permission: Permission,
         rules: ProfileRules,
@@ -161,7 +162,7 @@ class Issuance:
             profile = policy.judge_profile(await self._database.read(profiles.by_id(profile.id)), profile.id)
             terms = self._rules.terms(profile, account)
         policy.judge_open(profile, ProblemType.INVALID_PROFILE)
-        issuer = signing.issuer_of(profile, self._issuers)
+        issuer = await self._issuers.find(profile.issuer_id)
         return terms, issuer, signing.template(terms, issuer, order, request, now)
 
     async def _certificate(
@@ -172,11 +173,9 @@ class Issuance:
         issued = await signing.sign(issuer, terms, order, template, id)
         return signing.certificate(id, issuer.id, order, issued, now)
 
-    def chains(self, certificate: Certificate) -> tuple[tuple[bytes, ...], ...]:
-        """The chains that a certificate may be sent with: the usual one first, then the one that has the root too."""
-        issuer = self._issuers[certificate.issuer_id]
-        usual = (certificate.der, *issuer.chain)
-        return (usual,) if issuer.root is None else (usual, (*usual, issuer.root))
+    async def chains(self, certificate: Certificate) -> tuple[tuple[bytes, ...], ...]:
+        """The chains that a certificate may be sent with: the usual one first, the same with its root, the others."""
+        return tuple((certificate.der, *chain) for chain in await self._issuers.chains(certificate.issuer_id))
 
 
 def _request(payload: Mapping[str, Any]) -> CertificateRequest:

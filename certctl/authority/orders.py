@@ -12,12 +12,12 @@ from certctl.acme.objects import Account, AuthorizationState, Order, Profile, St
 from certctl.acme.problems import Problem, ProblemType
 from certctl.authority import order_refusals
 from certctl.authority.authorizations import Authorizations
+from certctl.authority.issuers import Issuers
 from certctl.authority.limits import Limits
 from certctl.authority.profile_rules import ProfileRules, Terms
 from certctl.authority.renewals import Renewals
-from certctl.authority.signing import granted_validity, issuer_of
+from certctl.authority.signing import granted_validity, under
 from certctl.authority.trail import Action, Event, Trail, actor_of
-from certctl.issuance.issuer import Issuer
 from certctl.storage import authorizations, orders, profiles
 from certctl.storage.database import Conflict, Database, Statement
 
@@ -31,7 +31,7 @@ class Orders:
         self,
         database: Database,
         trail: Trail,
-        issuers: Mapping[str, Issuer],
+        issuers: Issuers,
         authorizations: Authorizations,
         limits: Limits,
         renewals: Renewals,
@@ -87,10 +87,11 @@ class Orders:
         policy.judge_pause(account)
         policy.judge_open(profile)
         terms = self._rules.terms(profile, account)
-        rules = policy.judge_identifiers(terms.names, payload.get("identifiers"), terms.max_identifiers)
+        issuer = await self._issuers.find(profile.issuer_id)
+        names = under(terms, issuer)
+        rules = policy.judge_identifiers(names, payload.get("identifiers"), terms.max_identifiers)
         not_before, not_after = policy.moment(payload, "notBefore"), policy.moment(payload, "notAfter")
         policy.judge_start(now, not_before)
-        issuer = issuer_of(profile, self._issuers)
         granted_validity(terms, issuer, now, not_before, not_after)
         replaces = await self._renewals.replaced(account, tuple(rules), payload)
         held = await self._authorizations.held(profile, account, tuple(rules), now)

@@ -99,8 +99,11 @@ class Profiles:
             check(profile, require_name_policy=self._require_name_policy)
         except PolicyError as error:
             raise Refused(Kind.INVALID, str(error)) from None
-        if await self._database.read(issuers.certificate_of(profile.issuer_id)) is None:
+        issuer = await self._database.read(issuers.by_id(profile.issuer_id))
+        if issuer is None:
             raise absent_issuer(profile.issuer_id)
+        if issuer.retired_at is not None:
+            raise Refused(Kind.INVALID, f"issuer_id: issuer {issuer.id} was retired; name another one")
 
     async def by_id(self, id: str) -> Profile:
         """The profile of that id; raises Refused if there is none."""

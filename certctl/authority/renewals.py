@@ -13,9 +13,9 @@ from cryptography import x509
 from certctl.acme.identifiers import Identifier
 from certctl.acme.objects import Account, Certificate, Profile
 from certctl.acme.problems import Problem, ProblemType, malformed
-from certctl.acme.renewal import CertID, Window, key_identifier_of, overdue
+from certctl.acme.renewal import CertID, Window, hurried, key_identifier_of, overdue
+from certctl.authority.issuers import Issuers
 from certctl.authority.profile_rules import advertised, renewal_policy
-from certctl.issuance.issuer import Issuer
 from certctl.storage import certificates, orders
 from certctl.storage.database import Database
 
@@ -34,10 +34,10 @@ class Renewals:
     """Says when to renew, and judges what an order says it replaces."""
 
     def __init__(
-        self, database: Database, issuers: Mapping[str, Issuer], *, enabled: bool, poll_interval: timedelta
+        self, database: Database, issuers: Issuers, *, enabled: bool, poll_interval: timedelta
     ) -> None:
         self._database = database
-        self._ours = {key_identifier(issuer.chain[0]) for issuer in issuers.values()}
+        self._issuers = issuers
         self._poll_interval = poll_interval
         self.enabled = enabled
 
@@ -52,6 +52,8 @@ class Renewals:
             window = overdue(certificate.revoked_at)
         else:
             window = renewal_policy(profile).window(certificate.not_before, certificate.not_after)
+            if (retiring := self._issuers.renewal(certificate.issuer_id)) is not None:
+                window = hurried(window, *retiring)
         wait = self._poll_interval * (1 - JITTER * random.random())
         return RenewalInfo(window, wait)
 
@@ -72,7 +74,7 @@ class Renewals:
         if not isinstance(text, str):
             raise malformed("replaces is a certID (RFC 9773 section 4.1)")
         cert_id = _parsed(text)
-        if cert_id.key_identifier not in self._ours:
+        if cert_id.key_identifier not in self._issuers.key_identifiers():
             return None
         certificate = await self._find(
             cert_id
@@ -95,12 +97,6 @@ class Renewals:
             if signed_by == cert_id.key_identifier:
                 return certificate
         return None
-
-
-def key_identifier(der: bytes) -> bytes:
-    """The key identifier of a CA's certificate, which those that it signs name."""
-    extensions = x509.load_der_x509_certificate(der).extensions
-    return extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
 
 
 def _parsed(text: str) -> CertID:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from certctl.acme import issuing_policy
+import attrs
+
+from certctl.acme import issuing_policy, name_constraints
 from certctl.acme.csr import CertificateRequest
-from certctl.acme.objects import Certificate, Order, Profile
+from certctl.acme.objects import Certificate, Order
+from certctl.acme.policy import NameRules
 from certctl.acme.problems import Problem, ProblemType, malformed
+from certctl.acme.profile_policy import BeyondIssuer
 from certctl.authority.profile_rules import Terms
 from certctl.authority.trail import Action, Event
 from certctl.issuance import received
 from certctl.issuance.issuer import Issued, Issuer, IssuerUnavailable, Template
-from certctl.issuance.profile import ValidityError, validity
+from certctl.issuance.profile import SECOND, ValidityError, validity
 
 RETRY_AFTER = timedelta(seconds=10)  # until a signer that does not answer is asked again
 
@@ -32,7 +35,8 @@ async def ask(issuer: Issuer, terms: Terms, order: Order, template: Template, re
 
     What comes from afar is held against the template: TemplateError for another certificate.
     """
-    issuing_policy.judge_certificate(terms.profile, terms.policy, terms.names, order.identifiers, template)
+    names = under(terms, issuer)
+    issuing_policy.judge_certificate(terms.profile, terms.policy, names, order.identifiers, template)
     issued = await issuer.sign(template, request_id)
     if not issuer.at_once:
         received.check(template, issuer, issued)
@@ -68,14 +72,11 @@ def template(
     )
 
 
-def issuer_of(profile: Profile, issuers: Mapping[str, Issuer]) -> Issuer:
-    """The issuer that a profile names; raises RuntimeError if the server does not have it."""
-    issuer = issuers.get(profile.issuer_id)
-    if issuer is None:
-        raise RuntimeError(
-            f"profile {profile.id} names issuer {profile.issuer_id}, which this server does not have"
-        )
-    return issuer
+def under(terms: Terms, issuer: Issuer) -> NameRules:
+    """The rules for names under an issuer: those of profile and account, and the name constraints of its chain."""
+    chain = issuer.chain if issuer.root is None else (*issuer.chain, issuer.root)
+    constraints = name_constraints.of_chain(chain)
+    return attrs.evolve(terms.names, constraints=constraints) if constraints else terms.names
 
 
 def granted_validity(
@@ -83,13 +84,29 @@ def granted_validity(
 ) -> tuple[datetime, datetime]:
     """First and last second of a certificate: as asked for, or not at all (RFC 8555 section 7.4).
 
-    Raises Problem malformed if profile or issuer cannot grant what was asked for.
+    Raises Problem malformed if profile or issuer cannot grant what was asked for, and unauthorized if the issuer ends
+    before a certificate of the usual length would, and the profile says that none is shortened then.
     """
-    most = timedelta(seconds=terms.profile.max_ttl_seconds)
+    profile = terms.profile
+    most = timedelta(seconds=profile.max_ttl_seconds)
     try:
-        return validity(now, most, issuer.expires_at, not_before, not_after, usual=terms.policy.default_ttl)
+        starts, ends = validity(
+            now, most, issuer.expires_at, not_before, not_after, usual=terms.policy.default_ttl
+        )
     except ValidityError as error:
         raise malformed(str(error)) from None
+    wanted = min(most, terms.policy.default_ttl or most)
+    if (
+        not_after is None
+        and terms.policy.beyond_issuer is BeyondIssuer.REFUSE
+        and ends - starts + SECOND < wanted
+    ):
+        detail = (
+            f"the issuing CA ends at {issuer.expires_at:%Y-%m-%dT%H:%M:%SZ}, and profile {profile.id} shortens no"
+            " certificate: ask its operator for another issuing CA, or for an earlier notAfter"
+        )
+        raise Problem(ProblemType.UNAUTHORIZED, detail)
+    return starts, ends
 
 
 def certificate(id: str, issuer_id: str, order: Order, issued: Issued, now: datetime) -> Certificate:

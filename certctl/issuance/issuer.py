@@ -152,3 +152,26 @@ class StatusSigner(Protocol):
 
     async def sign_ocsp(self, statuses: Sequence[ocsp.Status], now: datetime, nonce: bytes | None) -> bytes:
         """Return the DER of an OCSP response."""
+
+
+class Keyring(Protocol):
+    """The keys of issuers that are made while the server runs.
+
+    An issuer's certificates are in the database, for all servers; its key is where this server keeps keys, or is not.
+    """
+
+    def request(self, issuer_id: str, common_name: str, algorithm: str) -> bytes:
+        """Make an issuer's key, or find the one that was made for it before; return the DER of a CSR.
+
+        Raise IssuerError if the key cannot be kept, or if there is one of another algorithm.
+        """
+
+    def wrong(self, issuer_id: str, certificate: bytes) -> str | None:
+        """A sentence if the key that is here is not that of the issuer's certificate; None if it is, or is not here."""
+
+    def open(
+        self, issuer_id: str, chain: tuple[bytes, ...], root: bytes | None, now: datetime
+    ) -> tuple[Issuer, StatusSigner]:
+        """Return what signs for an issuer; raise IssuerError if its key is not here, or is another than its
+        certificate's.
+        """

@@ -45,20 +45,22 @@ class LocalCA:
         now: datetime,
         issuer_id: str = INTERNAL_ISSUER_ID,
         passphrase: Passphrase | None = None,
+        make: bool = True,
     ) -> Self:
-        """Return the CA of a state directory, made at the first start; raise IssuerError.
+        """Return the CA of a state directory, made at the first start if it may be; raise IssuerError.
 
         The names are those of a CA that is made now; one that stands keeps its own.
         """
         paths = hierarchy.Files.under(directory)
         with files.reporting(directory), files.locked(directory):
-            hierarchy.complete(
-                paths,
-                common_name=common_name,
-                root_common_name=root_common_name,
-                now=now,
-                passphrase=passphrase,
-            )
+            if make:
+                hierarchy.complete(
+                    paths,
+                    common_name=common_name,
+                    root_common_name=root_common_name,
+                    now=now,
+                    passphrase=passphrase,
+                )
         root = files.read_certificates(paths.root)[0]
         if paths.root_key.exists():
             chains.check_pair(files.read_key(paths.root_key, passphrase), paths.root_key, root, paths.root)

@@ -16,6 +16,7 @@ from certctl.issuance import chains, files, hierarchy
 from certctl.issuance.files import MIN_RSA_BITS, SigningKey
 from certctl.issuance.hierarchy import Files
 from certctl.issuance.issuer import IssuerError
+from certctl.issuance.passphrase import Passphrase
 
 KEYS: Mapping[str, Callable[[], SigningKey]] = {
     "ecdsa-p256": lambda: ec.generate_private_key(ec.SECP256R1()),
@@ -41,7 +42,14 @@ class Bounds:
         return extension(self.permitted, self.excluded)
 
 
-def found_root(directory: Path, common_name: str, algorithm: str, bounds: Bounds, now: datetime) -> Files:
+def found_root(
+    directory: Path,
+    common_name: str,
+    algorithm: str,
+    bounds: Bounds,
+    now: datetime,
+    passphrase: Passphrase | None = None,
+) -> Files:
     """Make a root's key and certificate in a directory that has neither; raise IssuerError.
 
     A key that a crash left without a certificate is taken up.
@@ -51,7 +59,7 @@ def found_root(directory: Path, common_name: str, algorithm: str, bounds: Bounds
     with files.reporting(directory), files.locked(directory):
         if paths.root.exists():
             raise IssuerError(f"{paths.root}: there is a root already; choose another directory")
-        key = ensured_key(paths.root_key, algorithm)
+        key = ensured_key(paths.root_key, algorithm, passphrase)
         root = hierarchy.root_certificate(
             key,
             common_name,
@@ -64,11 +72,11 @@ def found_root(directory: Path, common_name: str, algorithm: str, bounds: Bounds
     return paths
 
 
-def ensured_key(path: Path, algorithm: str) -> SigningKey:
+def ensured_key(path: Path, algorithm: str, passphrase: Passphrase | None = None) -> SigningKey:
     """The key of a file, made if there is none; only under the directory's lock. Raises IssuerError."""
     if not path.exists():
-        files.write(path, files.key_pem(KEYS[algorithm]()), files.SECRET)
-    key = files.read_key(path)
+        files.write(path, files.key_pem(KEYS[algorithm](), passphrase), files.SECRET)
+    key = files.read_key(path, passphrase)
     if (found := algorithm_of(key)) != algorithm:
         raise IssuerError(f"{path}: there is a key already, and it is {found}; ask for that, or remove it")
     return key
@@ -83,22 +91,27 @@ def algorithm_of(key: SigningKey) -> str:
 
 def request(key: SigningKey, common_name: str) -> x509.CertificateSigningRequest:
     """Return the request of an issuing CA: its name and its key, and nothing that the CA above has to obey."""
+    hierarchy.check_name(common_name)
     subject = hierarchy.name(common_name)
     return (
         x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hierarchy.signature_hash(key))
     )
 
 
-def sign_request(directory: Path, pem: bytes, bounds: Bounds, now: datetime) -> list[x509.Certificate]:
+def sign_request(
+    directory: Path, pem: bytes, bounds: Bounds, now: datetime, passphrase: Passphrase | None = None
+) -> list[x509.Certificate]:
     """Certify a CA by the root of a directory; return its certificate and the root's. Raises IssuerError."""
     asked = _read_request(pem)
-    key, root = _root(directory, now)
+    key, root = _root(directory, now, passphrase)
     if asked.subject == root.subject:
         raise IssuerError(f"the request has the root's own name, {asked.subject.rfc4514_string()}")
     return _certified(directory, key, root, asked, bounds, now)
 
 
-def sign_across(directory: Path, pem: bytes, lifetime: timedelta, now: datetime) -> list[x509.Certificate]:
+def sign_across(
+    directory: Path, pem: bytes, lifetime: timedelta, now: datetime, passphrase: Passphrase | None = None
+) -> list[x509.Certificate]:
     """Certify the CA of a certificate of another root's once more, by the root of a directory; raise IssuerError.
 
     The cross-certificate has its name, key, path length and name constraints, and ends no later.
@@ -108,7 +121,7 @@ def sign_across(directory: Path, pem: bytes, lifetime: timedelta, now: datetime)
         basic = other.extensions.get_extension_for_class(x509.BasicConstraints).value
     except Exception:
         raise IssuerError("the file has no certificate of a CA in PEM") from None
-    key, root = _root(directory, now)
+    key, root = _root(directory, now, passphrase)
     chains.check_chain([other], "the certificate", now)
     if other.subject == root.subject:
         raise IssuerError(
@@ -147,9 +160,11 @@ def _certified(
     return [made, root]
 
 
-def _root(directory: Path, now: datetime) -> tuple[SigningKey, x509.Certificate]:
+def _root(
+    directory: Path, now: datetime, passphrase: Passphrase | None
+) -> tuple[SigningKey, x509.Certificate]:
     paths = Files.under(directory)
-    root, key = files.read_certificates(paths.root)[0], files.read_key(paths.root_key)
+    root, key = files.read_certificates(paths.root)[0], files.read_key(paths.root_key, passphrase)
     chains.check_pair(key, paths.root_key, root, paths.root)
     chains.check_chain([root], paths.root, now)
     return key, root

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 
 from certctl.acme.identifiers import Identifier
 from certctl.issuance import files
-from certctl.issuance.issuer import IssuerError, Template
+from certctl.issuance.issuer import Issuer, IssuerError, Template
 from certctl.issuance.local import LocalCA
 from certctl.issuance.profile import ValidityError, validity
 
@@ -39,7 +39,7 @@ class ServingCertificate:
         return renew_at(self.not_before, self.not_after)
 
     @classmethod
-    def ensure(cls, directory: Path, ca: LocalCA, names: Sequence[Identifier], now: datetime) -> Self:
+    def ensure(cls, directory: Path, ca: Issuer | None, names: Sequence[Identifier], now: datetime) -> Self:
         """Return the certificate of a state directory, or a new one with a new key if that will not do.
 
         It will do while more than a third of its life is left, for exactly these names, under this CA, in a
@@ -47,6 +47,10 @@ class ServingCertificate:
         has expired.
         """
         path = directory / FILE
+        if not isinstance(ca, LocalCA):
+            raise IssuerError(
+                f"{path}: no issuer here can certify the server; set CERTCTL_SERVER_TLS_CERT_PATH"
+            )
         permitted = [each for each in names if ca.permits(each)]  # name constraints of the organisation's
         if not permitted:
             raise IssuerError(

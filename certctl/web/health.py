@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from twisted.logger import Logger
 
+from certctl.authority.issuers import Issuers
 from certctl.authority.trail import Trail
-from certctl.issuance.issuer import Issuer
 from certctl.storage import profiles
 from certctl.storage.database import Database
 from certctl.web.answer import Answer, document
@@ -18,25 +16,32 @@ class Health:
 
     _log = Logger(namespace="certctl")
 
-    def __init__(self, database: Database, trail: Trail, issuers: Mapping[str, Issuer]) -> None:
+    def __init__(self, database: Database, trail: Trail, issuers: Issuers) -> None:
         self._database = database
         self._trail = trail
         self._issuers = issuers
         self.stopping = False
 
     async def ready(self) -> Answer:
-        """200 if the database answers and an issuer can sign, 503 with what is wrong otherwise."""
+        """200 if the database answers and the issuers of the profiles in use can sign; else 503 with what is wrong."""
         wrong = []
         if self.stopping:
             wrong.append("stopping")
         try:
-            await self._database.read(profiles.everyone())
+            found = await self._database.read(profiles.everyone())
         except Exception:
             self._log.failure("the database does not answer")
             wrong.append("database")
-        now = self._trail.now()
-        wrong += [f"{id} has expired" for id, issuer in self._issuers.items() if issuer.expires_at <= now]
+        else:
+            used = {each.issuer_id for each in found if each.enabled and each.archived_at is None}
+            wrong += [told for each in sorted(used) if (told := self._wrong_with(each))]
         return document(
             {"status": "not ready", "wrong": wrong} if wrong else {"status": "ready"},
             status=503 if wrong else 200,
         )
+
+    def _wrong_with(self, id: str) -> str | None:
+        """What is wrong with an issuer that profiles name. Of a key that is not here the log says more."""
+        if id not in self._issuers:
+            return f"{id} cannot sign here"
+        return f"{id} has expired" if self._issuers[id].expires_at <= self._trail.now() else None

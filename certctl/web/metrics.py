@@ -58,7 +58,6 @@ class Metrics:
     def __init__(
         self,
         background: Background,
-        issuers: Mapping[str, Issuer],
         seconds: Callable[[], float],
         sweep_interval: timedelta,
     ) -> None:
@@ -67,7 +66,7 @@ class Metrics:
         self._kept: Answer | None = None
         self._kept_until = 0.0
         self._others: Others | None = None
-        self._issuers = issuers
+        self._issuers: Mapping[str, Issuer] = {}
         self._profiles: set[str] = set()
         self._count_requests()
         self._count_events()
@@ -162,8 +161,8 @@ class Metrics:
             "Time until the first certificate of an issuer's chain ends; below 0 after that.",
             "issuer",
         )
-        for id, issuer in self._issuers.items():
-            expiry.labels(id).set_function(partial(self._until_end_of, issuer))
+        self._expiry = expiry
+        self._told: set[str] = set()  # issuers
         self._expires_in = self._gauge(
             "certctl_acme_server_certificate_expires_in_seconds",
             "Time until the server's own TLS certificate ends; below 0 after that.",
@@ -174,10 +173,24 @@ class Metrics:
         )
         self.watch_certificate(lambda: None)
 
-    def _until_end_of(self, issuer: Issuer) -> float:
-        return issuer.expires_at.timestamp() - self._now()
+    def _until_end_of(self, id: str) -> float:
+        return self._issuers[id].expires_at.timestamp() - self._now() if id in self._issuers else math.nan
 
     # What is asked when somebody scrapes.
+
+    def watch_issuers(self, issuers: Mapping[str, Issuer]) -> None:
+        """Tell of these issuers, of which there may be others from one scrape to the next."""
+        self._issuers = issuers
+        self._tell_issuers()
+
+    def _tell_issuers(self) -> None:
+        """Begin to tell of issuers that are new, and end it for those that sign no more."""
+        for id in set(self._issuers) - self._told:
+            self._told.add(id)
+            self._expiry.labels(id).set_function(partial(self._until_end_of, id))
+        for id in self._told - set(self._issuers):
+            self._told.remove(id)
+            self._expiry.remove(id)
 
     def watch_certificate(self, validity: Callable[[], tuple[datetime, datetime] | None]) -> None:
         """Tell of the server's own certificate, whose first and last second are found so."""
@@ -266,6 +279,7 @@ class Metrics:
         """
         if self._kept is not None and perf_counter() < self._kept_until:
             return self._kept
+        self._tell_issuers()
         began = process_time()
         self._kept = Answer(content_type=CONTENT_TYPE_LATEST, body=generate_latest(self.registry))
         if (cost := process_time() - began) > DEAR:

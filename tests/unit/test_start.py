@@ -30,6 +30,7 @@ class Recorded:
     """Of an issuer, what a start looks at."""
 
     id = "iss-internal-ca"
+    root = None
 
     def __init__(self, key: ec.EllipticCurvePrivateKey, *, day: int = 0, name: str = "CA") -> None:
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])

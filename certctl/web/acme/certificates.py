@@ -26,7 +26,7 @@ def pem(chain: tuple[bytes, ...]) -> bytes:
 
 async def certificate(call: Call[Certificate]) -> Answer:
     """A certificate with its chain, and links to its other chains."""
-    chains = call.authority.issuance.chains(call.found)
+    chains = await call.authority.issuance.chains(call.found)
     chosen = call.arguments.get("chain", "0")
     if chosen not in map(str, range(len(chains))):
         raise Problem(ProblemType.MALFORMED, "the certificate has no such chain", status=404)

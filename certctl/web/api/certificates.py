@@ -138,8 +138,8 @@ async def certificate(call: Call[Nothing, Nothing]) -> Reply:
 async def download_certificate(call: Call[Nothing, Download]) -> Reply:
     """Download a certificate."""
     found, form = await _by_id(call), call.query.format
-    issuer = call.administration.issuers.get(found.issuer_id)
-    chain = (found.der, *(issuer.chain if issuer is not None and form in ("chain", "pkcs7") else ()))
+    above = (await call.administration.issuers.chains(found.issuer_id))[0]
+    chain = (found.der, *(above if form in ("chain", "pkcs7") else ()))
     content_type, content, suffix = x509_documents.encoded(chain, form)
     disposition = f'attachment; filename="{found.serial}.{suffix}"'
     return Reply(content=content, content_type=content_type, headers={"Content-Disposition": disposition})

@@ -22,6 +22,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request
 
 from certctl.authority.certificate_status import CertificateStatus, Said
+from certctl.authority.issuers import Issuers
 from certctl.authority.revocation_lists import Published, RevocationLists, shards_allowed
 from certctl.background import Background
 from certctl.issuance.issuer import IssuerUnavailable, StatusSigner, StatusUrls
@@ -72,8 +73,16 @@ class PkiSite:
 
     _log = Logger(namespace="certctl")
 
-    def __init__(self, publications: Mapping[str, Publication], background: Background, reactor: Any) -> None:
-        self._publications = publications
+    def __init__(
+        self,
+        issuers: Issuers,
+        publish: Callable[[str, StatusSigner], Publication],
+        background: Background,
+        reactor: Any,
+    ) -> None:
+        self._issuers = issuers
+        self._publish = publish
+        self._publications: dict[str, Publication] = {}
         self._background = background
         self._reactor = reactor
 
@@ -95,11 +104,24 @@ class PkiSite:
 
     async def warm(self) -> None:
         """Read the revocations, so that the first who asks need not wait for it."""
-        for each in self._publications.values():
+        for id in list(self._issuers.all):
             try:
-                await each.lists.fresh()
+                if (each := await self._publication(id)) is not None:
+                    await each.lists.fresh()
+            except IssuerUnavailable:  # said where the issuer was looked for
+                continue
             except Unavailable as error:  # asked again with the first request
                 self._log.warn("the revocations cannot be read yet", why=str(error))
+
+    async def _publication(self, id: str) -> Publication | None:
+        """What there is to tell of an issuer; None if there is none of that id. Raises IssuerUnavailable."""
+        signer = await self._issuers.signer(id)
+        if signer is None:
+            return None
+        found = self._publications.get(id)
+        if found is None or found.signer is not signer:
+            found = self._publications[id] = self._publish(id, signer)
+        return found
 
     async def _serve(self, request: Request) -> bytes:
         try:
@@ -114,7 +136,7 @@ class PkiSite:
 
     async def _answer(self, request: Request) -> Answer:
         match = _PATH.fullmatch(request.path)
-        publication = None if match is None else self._publications.get(match[1].decode("ascii"))
+        publication = None if match is None else await self._publication(match[1].decode("ascii"))
         if match is None or publication is None:
             return _words(404, "there is no such resource")
         kind, rest = match[2], match[3]

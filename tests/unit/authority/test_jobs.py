@@ -334,7 +334,8 @@ class JudgedAgainTests(JobsCase):
         self.finalize()
         self.issuer.look(IssuerUnavailable("away"))
         self.bench.execute(
-            "INSERT INTO issuers SELECT 'iss-other', certificate, chain, created_at FROM issuers"
+            "INSERT INTO issuers (id, certificate, chain, created_at)"
+            " SELECT 'iss-other', certificate, chain, created_at FROM issuers"
         )
         self.bench.execute("UPDATE issuance_jobs SET issuer_id = 'iss-other'")
         self.bench.pass_by(seconds=1)
