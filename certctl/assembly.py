@@ -41,11 +41,14 @@ from certctl.authority.issuance import Issuance
 from certctl.authority.issuers import Issuers
 from certctl.authority.jobs import Jobs
 from certctl.authority.limits import Limits
+from certctl.authority.mass_renewals import MassRenewals
 from certctl.authority.orders import Orders
 from certctl.authority.presence import Presence
 from certctl.authority.profile_rules import ProfileRules
 from certctl.authority.profiles import Profiles
-from certctl.authority.renewals import Renewals
+from certctl.authority.renewal_news import RenewalNews
+from certctl.authority.renewals import RenewalObserver, Renewals
+from certctl.authority.replacements import Replacements
 from certctl.authority.revocation import Revocation
 from certctl.authority.rotation import Rotation
 from certctl.authority.supervision import Supervision
@@ -138,7 +141,10 @@ def assemble(
         network=network(settings),
         permission=Permission(caa(reactor), settings.acme_server_caa_identities, _account_url(settings)),
         bindings=Bindings(database, trail, seal),
+        news=RenewalNews(database, reactor, held),
+        renewals_seen=metrics.renewals,
     )
+    metrics.renewals.watch(lambda: ground.news.running)
     challenges = _challenges(ground, validating, metrics)
     metrics.validations.watch_waiting(challenges.waiting)
     jobs = _jobs(ground)
@@ -195,6 +201,8 @@ class _Ground:
     network: Network
     permission: Permission
     bindings: Bindings
+    news: RenewalNews
+    renewals_seen: RenewalObserver
 
 
 def _door(ground: _Ground, presence: Presence, local_key: str) -> Door | None:
@@ -203,6 +211,7 @@ def _door(ground: _Ground, presence: Presence, local_key: str) -> Door | None:
         return None
     rules = account_rules(settings)
     accounts = Accounts(ground.database, ground.trail, ground.limits, ground.bindings, rules)
+    withdrawal = Withdrawal(ground.database, ground.trail)
     administration = Administration(
         database=ground.database,
         trail=ground.trail,
@@ -219,9 +228,16 @@ def _door(ground: _Ground, presence: Presence, local_key: str) -> Door | None:
         pause_after=settings.acme_server_pause_after_failures,
         bindings=ground.bindings,
         supervision=Supervision(ground.database, ground.trail, accounts),
-        withdrawal=Withdrawal(ground.database, ground.trail),
         presence=presence,
         engine="PostgreSQL" if settings.on_postgres else "SQLite",
+        withdrawal=withdrawal,
+        mass_renewals=MassRenewals(
+            ground.database,
+            ground.trail,
+            withdrawal,
+            ground.reactor,
+            poll_interval=settings.acme_server_ari_poll_interval,
+        ),
     )
     return Door(administration, settings.api_requests_per_minute)
 
@@ -286,7 +302,8 @@ def _authority(ground: _Ground, challenges: Challenges, jobs: Jobs) -> Authority
     )
     renewals = Renewals(
         database,
-        ground.issuers,
+        ground.news,
+        ground.renewals_seen,
         enabled=settings.acme_server_ari_enabled,
         poll_interval=settings.acme_server_ari_poll_interval,
     )
@@ -307,7 +324,7 @@ def _authority(ground: _Ground, challenges: Challenges, jobs: Jobs) -> Authority
             ground.issuers,
             authorizations,
             limits,
-            renewals,
+            Replacements(database, ground.issuers, enabled=settings.acme_server_ari_enabled),
             ground.rules,
             ttl=settings.acme_server_order_ttl,
         ),

@@ -12,6 +12,7 @@ CHALLENGE = "acme-chall"
 PROFILE = "prof"
 EAB_KEY = "eab"
 API_KEY = "key"
+MASS_RENEWAL = "renew"
 CERTIFICATE = "cv"  # a certificate version
 
 

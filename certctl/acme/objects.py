@@ -119,6 +119,7 @@ class Order:
     error: Mapping[str, Any] | None = None  # a problem document
     certificate_id: str | None = None  # of the certificate version that was issued
     replaces: str | None = None  # the certID of the certificate that it is to replace (RFC 9773 section 5)
+    replaces_id: str | None = None  # and the id of that certificate version
 
 
 @attrs.frozen(kw_only=True)

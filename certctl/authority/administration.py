@@ -11,6 +11,7 @@ from certctl.authority.api_keys import ApiKeys
 from certctl.authority.bindings import Bindings
 from certctl.authority.enrolment import Enrolment
 from certctl.authority.issuers import Issuers
+from certctl.authority.mass_renewals import MassRenewals
 from certctl.authority.presence import Presence
 from certctl.authority.profiles import Profiles
 from certctl.authority.rotation import Rotation
@@ -38,6 +39,7 @@ class Administration:
     withdrawal: Withdrawal
     presence: Presence
     engine: str  # of the database: SQLite or PostgreSQL
+    mass_renewals: MassRenewals
 
     def now(self) -> datetime:
         """The time, in UTC."""

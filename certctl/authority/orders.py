@@ -15,7 +15,7 @@ from certctl.authority.authorizations import Authorizations
 from certctl.authority.issuers import Issuers
 from certctl.authority.limits import Limits
 from certctl.authority.profile_rules import ProfileRules, Terms
-from certctl.authority.renewals import Renewals
+from certctl.authority.replacements import Replacements
 from certctl.authority.signing import granted_validity, under
 from certctl.authority.trail import Action, Event, Trail, actor_of
 from certctl.storage import authorizations, orders, profiles
@@ -34,7 +34,7 @@ class Orders:
         issuers: Issuers,
         authorizations: Authorizations,
         limits: Limits,
-        renewals: Renewals,
+        replacements: Replacements,
         rules: ProfileRules,
         *,
         ttl: timedelta,
@@ -45,7 +45,7 @@ class Orders:
         self._authorizations = authorizations
         self._limits = limits
         self._rules = rules
-        self._renewals = renewals
+        self._replacements = replacements
         self._ttl = ttl
 
     async def create(self, profile: Profile, account: Account, payload: Mapping[str, Any]) -> Order:
@@ -93,7 +93,7 @@ class Orders:
         not_before, not_after = policy.moment(payload, "notBefore"), policy.moment(payload, "notAfter")
         policy.judge_start(now, not_before)
         granted_validity(terms, issuer, now, not_before, not_after)
-        replaces = await self._renewals.replaced(account, tuple(rules), payload)
+        replaces = await self._replacements.replaced(account, tuple(rules), payload)
         held = await self._authorizations.held(profile, account, tuple(rules), now)
         new = {
             each: self._authorizations.make(profile, account, each, now) for each in rules if each not in held
@@ -112,7 +112,8 @@ class Orders:
             created_at=now,
             not_before=not_before,
             not_after=not_after,
-            replaces=replaces,
+            replaces=None if replaces is None else replaces.cert_id,
+            replaces_id=None if replaces is None else replaces.id,
         )
         order = lifecycle.settled(order, now)
         added = [statement for made in new.values() for statement in authorizations.insert(made)]
@@ -138,7 +139,7 @@ class Orders:
             await self._limits.explain(guards, now)
             if limited:
                 await self._limits.explain_open_orders(terms, account, now)
-            await self._renewals.explain(order.replaces)
+            await self._replacements.explain(order.replaces)
             raise
 
     async def list(self, account: Account, after: str) -> tuple[list[str], str | None]:

@@ -1,111 +1,140 @@
-"""Renewal information, and orders that replace a certificate (RFC 9773)."""
+"""Renewal information (RFC 9773 section 4): from memory for a certificate that was asked for lately."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 import attrs
-from cryptography import x509
 
-from certctl.acme.identifiers import Identifier
-from certctl.acme.objects import Account, Certificate, Profile
-from certctl.acme.problems import Problem, ProblemType, malformed
-from certctl.acme.renewal import CertID, Window, hurried, key_identifier_of, overdue
-from certctl.authority.issuers import Issuers
+from certctl.acme.mass_renewal import moved
+from certctl.acme.objects import Certificate, Profile
+from certctl.acme.policy import judge_profile
+from certctl.acme.problems import Problem, ProblemType
+from certctl.acme.renewal import Window, hurried, overdue
 from certctl.authority.profile_rules import advertised, renewal_policy
-from certctl.storage import certificates, orders
+from certctl.authority.renewal_news import RenewalNews
+from certctl.authority.replacements import find, parsed, unknown
+from certctl.authority.revocation import REASONS
+from certctl.storage import revocations
 from certctl.storage.database import Database
 
 JITTER = 0.1  # of the poll interval, so that those who asked together do not ask together again
+MAX_KEPT = 20_000  # certificates that are remembered, of less than a kilobyte each
 
 
 @attrs.frozen
 class RenewalInfo:
-    """When to renew, and when to ask again (RFC 9773 section 4.2)."""
+    """When to renew and why then, and when to ask again (RFC 9773 section 4.2)."""
 
     window: Window
+    kind: str  # usual: by its life; moved: by an operator; overdue: it was revoked
+    why: str  # for people
+    explanation_url: str | None
     ask_again: timedelta
 
 
+class RenewalObserver(Protocol):
+    """Who counts answers."""
+
+    def told(self, kind: str, *, remembered: bool) -> None:
+        """Renewal information of that kind was given. Raises nothing."""
+
+
+@attrs.define
+class _Kept:
+    """A certificate that was asked for, and what was said of it as of an edition of the news."""
+
+    certificate: Certificate
+    edition: int
+    info: RenewalInfo
+
+
 class Renewals:
-    """Says when to renew, and judges what an order says it replaces."""
+    """Says when to renew."""
 
     def __init__(
-        self, database: Database, issuers: Issuers, *, enabled: bool, poll_interval: timedelta
+        self,
+        database: Database,
+        news: RenewalNews,
+        observer: RenewalObserver,
+        *,
+        enabled: bool,
+        poll_interval: timedelta,
     ) -> None:
         self._database = database
-        self._issuers = issuers
+        self._news = news
+        self._observer = observer
         self._poll_interval = poll_interval
+        self._kept: dict[tuple[str, str], _Kept] = {}
         self.enabled = enabled
+
+    async def profile(self, profile_id: str) -> Profile:
+        """The profile as it was a second ago; raise Problem if it is none that answers."""
+        await self._news.fresh()
+        return judge_profile(self._news.profiles.get(profile_id), profile_id)
 
     async def info(self, profile: Profile, text: str) -> RenewalInfo:
         """The renewal information of a certificate that this profile issued; raises Problem for any other."""
         if not self.enabled:
             raise Problem(ProblemType.MALFORMED, "this server gives no renewal information", status=404)
-        certificate = await self._find(_parsed(text))
-        if certificate is None or certificate.profile_id not in (profile.id, *advertised(profile)):
-            raise _unknown()
-        if certificate.revoked_at is not None:
-            window = overdue(certificate.revoked_at)
+        edition = await self._news.fresh()
+        kept = self._kept.get((profile.id, text))
+        remembered = kept is not None and kept.edition == edition
+        if kept is None or not remembered:
+            kept = await self._look(profile, text, kept, edition)
+        self._observer.told(kept.info.kind, remembered=remembered)
+        return attrs.evolve(kept.info, ask_again=self._poll_interval * (1 - JITTER * random.random()))
+
+    async def _look(self, profile: Profile, text: str, kept: _Kept | None, edition: int) -> _Kept:
+        """Ask the database what is so now: of a certificate that is known already, what became of it."""
+        if kept is None:
+            certificate = await find(self._database, parsed(text))
         else:
-            window = renewal_policy(profile).window(certificate.not_before, certificate.not_after)
-            if (retiring := self._issuers.renewal(certificate.issuer_id)) is not None:
-                window = hurried(window, *retiring)
-        wait = self._poll_interval * (1 - JITTER * random.random())
-        return RenewalInfo(window, wait)
+            certificate = kept.certificate
+            fate = await self._database.read(revocations.fate(certificate.issuer_id, certificate.serial))
+            if fate is not None:
+                certificate = attrs.evolve(
+                    certificate, revoked_at=fate.revoked_at, revocation_reason=fate.reason
+                )
+        if certificate is None or certificate.profile_id not in (profile.id, *advertised(profile)):
+            self._kept.pop((profile.id, text), None)
+            raise unknown()
+        while len(self._kept) >= MAX_KEPT:
+            del self._kept[next(iter(self._kept))]
+        # Not its octets: they are what is large, and nothing asks for them.
+        certificate = attrs.evolve(certificate, der=b"")
+        made = _Kept(certificate, edition, self._judge(profile, certificate))
+        self._kept[profile.id, text] = made
+        return made
 
-    async def replaced(
-        self,
-        account: Account,
-        identifiers: Sequence[Identifier],
-        payload: Mapping[str, Any],
-    ) -> str | None:
-        """The certID of the certificate that an order replaces, if it says so and we would know.
+    def _judge(self, profile: Profile, certificate: Certificate) -> RenewalInfo:
+        if certificate.revoked_at is not None:
+            reason = REASONS.get(certificate.revocation_reason or 0, "unspecified")
+            why = f"it was revoked on {_day(certificate.revoked_at)} ({reason}): replace it now"
+            return RenewalInfo(overdue(certificate.revoked_at), "overdue", why, None, self._poll_interval)
+        policy = renewal_policy(profile)
+        usual = policy.window(certificate.not_before, certificate.not_after)
+        found = moved(self._news.running, certificate, usual)
+        window, why, url = self._hurried(certificate, usual)
+        if found is not None and found[0].start < window.start:
+            window, renewal = found
+            why = f"many certificates are to be renewed by {_day(renewal.due_at)}: {renewal.explanation}"
+            url = renewal.explanation_url
+        if window is usual:
+            why = "it has come to, or will then have come to, the part of its life in which it should be renewed"
+            return RenewalInfo(usual, "usual", why, policy.explanation_url, self._poll_interval)
+        return RenewalInfo(window, "moved", why, url, self._poll_interval)
 
-        Raises Problem for a certificate that it cannot replace (RFC 9773 section 5). What another CA issued is nothing
-        that could be checked, so it is ignored, as is the member itself where renewal information is off.
-        """
-        text = payload.get("replaces")
-        if text is None or not self.enabled:
-            return None
-        if not isinstance(text, str):
-            raise malformed("replaces is a certID (RFC 9773 section 4.1)")
-        cert_id = _parsed(text)
-        if cert_id.key_identifier not in self._issuers.key_identifiers():
-            return None
-        certificate = await self._find(
-            cert_id
-        )  # of any profile that the account could choose (draft-ietf-acme-profiles)
-        if certificate is None or certificate.account_id != account.id:
-            raise _unknown()
-        if not set(identifiers) & set(certificate.names):
-            raise malformed("an order shares a name at least with the certificate that it replaces")
-        return text
-
-    async def explain(self, cert_id: str | None) -> None:
-        """Raise Problem alreadyReplaced if that is why an order could not be stored; return if it is not."""
-        if cert_id is not None and await self._database.read(orders.replacing(cert_id)):
-            detail = "another order replaces that certificate already; order without replaces"
-            raise Problem(ProblemType.ALREADY_REPLACED, detail)
-
-    async def _find(self, cert_id: CertID) -> Certificate | None:
-        for certificate in await self._database.read(certificates.by_serial(cert_id.serial)):
-            signed_by = key_identifier_of(x509.load_der_x509_certificate(certificate.der))
-            if signed_by == cert_id.key_identifier:
-                return certificate
-        return None
+    def _hurried(self, certificate: Certificate, usual: Window) -> tuple[Window, str, str | None]:
+        """The window of a certificate whose issuer another has taken the place of; else the usual one."""
+        retiring = self._news.retiring.get(certificate.issuer_id)
+        if retiring is None:
+            return usual, "", None
+        why = f"another issuer has taken the place of its own, whose certificates go by {_day(retiring[1])}"
+        return hurried(usual, *retiring), why, None
 
 
-def _parsed(text: str) -> CertID:
-    try:
-        return CertID.parse(text)
-    except ValueError as error:
-        raise malformed(str(error)) from None
-
-
-def _unknown() -> Problem:
-    detail = "this profile has issued no such certificate"
-    return Problem(ProblemType.MALFORMED, detail, status=404)
+def _day(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")

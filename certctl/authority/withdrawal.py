@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import attrs
 
@@ -19,6 +19,17 @@ from certctl.storage.search.certificates import CertificateFilter, Listed
 
 BATCH = 100  # certificates in one transaction, so that no request waits long behind it
 CODES = {name: code for code, name in REASONS.items()}
+
+
+class Revocable(Protocol):
+    """A certificate, as it must be known to be revoked."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def profile_id(self) -> str: ...
+    @property
+    def serial(self) -> str: ...
 
 
 class Withdrawal:
@@ -68,17 +79,24 @@ class Withdrawal:
         begun: tuple[Event, ...] = (_begun(caller, act, reason, total, asked),)
         revoked, before = 0, None
         while batch := await self.find(open, before, BATCH):
-            done = await self._revoke_some(caller, batch, reason, act, begun)
+            done = await self.revoke_some(caller, batch, reason, {"bulk": act}, begun)
             revoked, before, begun = revoked + done, batch[-1].id, () if done else begun
         return revoked
 
-    async def _revoke_some(
-        self, caller: Caller, batch: list[Listed], reason: str, act: str, begun: tuple[Event, ...]
+    async def revoke_some(
+        self,
+        caller: Caller,
+        batch: Sequence[Revocable],
+        reason: str,
+        more: Mapping[str, Any],
+        begun: tuple[Event, ...] = (),
     ) -> int:
-        """Revoke these in one change, without those that somebody else revokes at the same moment."""
+        """Revoke these in one change, without those that somebody else revokes at the same moment; return how many
+        were. ``more`` is added to the details of each event.
+        """
         now = self._trail.now()
         while batch:
-            events = [*begun, *(_revoked(caller, each, reason, {"bulk": act}) for each in batch)]
+            events = [*begun, *(_revoked(caller, each, reason, more) for each in batch)]
             revoking = (certificates.revoke(each.id, CODES[reason], now) for each in batch)
             try:
                 await self._trail.record(now, events, *revoking)
@@ -88,7 +106,7 @@ class Withdrawal:
                 return len(batch)
         return 0
 
-    async def _still_open(self, batch: list[Listed]) -> list[Listed]:
+    async def _still_open(self, batch: Sequence[Revocable]) -> list[Revocable]:
         known = [await self._database.read(certificates.by_id(each.id)) for each in batch]
         return [
             each
@@ -110,9 +128,7 @@ def _begun(caller: Caller, act: str, reason: str, total: int, asked: Mapping[str
     )
 
 
-def _revoked(
-    caller: Caller, certificate: Certificate | Listed, reason: str, more: Mapping[str, Any]
-) -> Event:
+def _revoked(caller: Caller, certificate: Revocable, reason: str, more: Mapping[str, Any]) -> Event:
     return Event(
         actor=caller.actor,
         action=Action.CERTIFICATE_REVOKED,

@@ -24,6 +24,7 @@ from certctl.cli import (
     keys_at_rest,
     orders,
     profiles,
+    renewals,
     trail,
 )
 from certctl.cli.session import Group, given, session, session_of, with_json
@@ -91,6 +92,7 @@ for command in (
     accounts.account,
     orders.order,
     certificates.cert,
+    renewals.renewals,
     eab.eab,
     issuers.issuer,
     apikeys.apikey,

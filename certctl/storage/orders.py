@@ -16,7 +16,7 @@ _LEFT = f"{OPEN} AND NOT EXISTS (SELECT 1 FROM issuance_jobs j WHERE j.order_id 
 
 _OWN = (
     "id, profile_id, account_id, status, identifiers, expires_at, created_at, not_before, not_after, error,"
-    " certificate_id, replaces"
+    " certificate_id, replaces, replaces_id"
 )
 _WIDTH = len(_OWN.split(", "))
 _COLUMNS = ", ".join(f"o.{name}" for name in _OWN.split(", "))
@@ -52,6 +52,7 @@ def _order(rows: list[Row]) -> Order | None:
         error,
         cert,
         replaces,
+        replaces_id,
     ) = rows[0][:_WIDTH]
     return Order(
         id=id,
@@ -70,6 +71,7 @@ def _order(rows: list[Row]) -> Order | None:
         error=error,
         certificate_id=cert,
         replaces=replaces,
+        replaces_id=replaces_id,
     )
 
 
@@ -134,6 +136,7 @@ def insert(order: Order, most_open: int = 0) -> list[Statement]:
         None,
         None,
         order.replaces,
+        order.replaces_id,
         order.created_at,
     )
     if most_open:

@@ -43,6 +43,16 @@ def newest(issuer_id: str) -> Query[int]:
     )
 
 
+def newest_of_each() -> Query[dict[str, int]]:
+    """The number of the newest revocation of each issuer that has one."""
+    return Query(
+        "SELECT i.id, (SELECT max(v.revocation_number) FROM certificate_versions v"
+        " WHERE v.issuer_id = i.id AND v.revocation_number IS NOT NULL) FROM issuers i",
+        (),
+        lambda rows: {row[0]: row[1] for row in rows if row[1] is not None},
+    )
+
+
 def after(issuer_id: str, number: int, most: int) -> Query[list[Revoked]]:
     """An issuer's revocations above a number in their order, so many at most."""
     return Query(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sized
+from functools import lru_cache, partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
@@ -14,6 +14,7 @@ from certctl.acme.problems import NAMESPACE, ProblemType
 OTHER = "other"
 _PROBLEMS = frozenset(str(each.value[0]) for each in ProblemType)
 _TYPES = [(type.value,) for type in ChallengeType]
+_SOURCES = ("memory", "database")
 _OPERATIONS = [("read",), ("redeem",), ("write",)]
 # Seconds. A read of the embedded database takes 10 us; an attempt at a validation ends after 12 s.
 _DATABASE_BUCKETS = (
@@ -105,6 +106,33 @@ class ValidationMeter:
     def settled(self, details: Mapping[str, object]) -> None:
         """Count a validation that ended, from the details of its event."""
         self._ended(str(details.get("type", OTHER)), _outcome(details)).inc()
+
+
+class RenewalMeter:
+    """Counts renewal information. A RenewalObserver of ``authority.renewals``."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        told = Counter(
+            "certctl_acme_renewal_info_total",
+            "Renewal information given, by window (usual, moved or overdue) and source (memory or database).",
+            ("window", "source"),
+            registry=registry,
+        )
+        self._running = Gauge(
+            "certctl_acme_mass_renewals_running",
+            "Mass renewals that have not ended, as of the last question for renewal information.",
+            registry=registry,
+        )
+        begin(told, ((window, source) for window in ("usual", "moved", "overdue") for source in _SOURCES))
+        self._told = lru_cache(maxsize=16)(told.labels)
+
+    def told(self, kind: str, *, remembered: bool) -> None:
+        """Count an answer."""
+        self._told(kind, _SOURCES[0] if remembered else _SOURCES[1]).inc()
+
+    def watch(self, running: Callable[[], Sized]) -> None:
+        """Tell how many mass renewals run, which are found so."""
+        self._running.set_function(lambda: len(running()))
 
 
 def _outcome(details: Mapping[str, object]) -> str:

@@ -31,7 +31,7 @@ from certctl.issuance.issuer import Issuer
 from certctl.web import user_agents
 from certctl.web.answer import Answer
 from certctl.web.figures import merged
-from certctl.web.meters import OTHER, DatabaseMeter, ValidationMeter, begin
+from certctl.web.meters import OTHER, DatabaseMeter, RenewalMeter, ValidationMeter, begin
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)  # seconds
 MAX_PROFILES = 1000  # label values; more than these are counted together
@@ -72,6 +72,7 @@ class Metrics:
         self._count_events()
         self.validations = ValidationMeter(self.registry)
         self.database = DatabaseMeter(self.registry)
+        self.renewals = RenewalMeter(self.registry)
         self._count_sweeps(sweep_interval)
         self._tell_expiry()
         running = self._gauge(

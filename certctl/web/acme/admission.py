@@ -35,9 +35,14 @@ class Admission:
         self._nonces = nonces
         self._seconds = seconds
 
-    async def unsigned(self, urls: Urls, profile_id: str, arguments: Mapping[str, str]) -> Call[None]:
+    async def unsigned(
+        self, route: Route, urls: Urls, profile_id: str, arguments: Mapping[str, str]
+    ) -> Call[None]:
         """Admit a GET."""
-        profile = judge_profile(await self._database.read(profiles.by_id(profile_id)), profile_id)
+        if route.lately:
+            profile = await self._authority.renewals.profile(profile_id)
+        else:
+            profile = judge_profile(await self._database.read(profiles.by_id(profile_id)), profile_id)
         return Call(authority=self._authority, urls=urls, profile=profile, arguments=arguments, found=None)
 
     async def signed(

@@ -64,18 +64,19 @@ class Dispatch:
             app.route(f"/acme/{route.path}", methods=methods)(self._serving(route))
 
     def shortcut(self, request: Request) -> Deferred[bytes] | None:
-        """Serve a POST whose path is written plainly below a profile, as clients write it; None for any other.
+        """Serve a POST, or a GET of what nobody posts to, whose path is written plainly below a profile, as clients
+        write it; None for any other.
 
         The routes are those that ``register`` gives to Klein; that they answer alike is tested. Klein's own way to a
         route costs a tenth of what a certificate costs.
         """
-        if request.method != b"POST" or (below := _PROFILE.match(request.path)) is None:
+        if (below := _PROFILE.match(request.path)) is None:
             return None
         path = request.path[below.end() :].decode("ascii", "replace")
         if "%" in path or (found := find(path)) is None:
             return None
         route, arguments = found
-        if not route.posts:
+        if request.method != (b"POST" if route.posts else b"GET"):
             return None
         return self._background.run(self._serve(route, request, below[1].decode("ascii"), arguments))
 
@@ -128,7 +129,7 @@ class Dispatch:
         if request.method == b"POST":
             call: Any = await self._admission.signed(route, request, origin, urls, profile_id, arguments)
         else:
-            call = await self._admission.unsigned(urls, profile_id, arguments)
+            call = await self._admission.unsigned(route, urls, profile_id, arguments)
         answer = await route.handler(call)
         return Answer(status=200) if request.method == b"HEAD" and answer.status == 204 else answer
 

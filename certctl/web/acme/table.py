@@ -50,6 +50,7 @@ class Route:
     reads_only: bool = False  # a POST-as-GET is the only request (RFC 8555 section 6.3)
     gets: bool = False  # an unsigned GET is allowed too
     posts: bool = True
+    lately: bool = False  # the profile as it was a second ago will do, so that the database need not be asked
     directory: str | None = None  # the member of the directory that names it
 
     @property
@@ -111,7 +112,16 @@ ROUTES = (
         renewal_resources.renewal_info,
         gets=True,
         posts=False,
+        lately=True,
         directory="renewalInfo",
+    ),
+    Route(
+        "explanation",
+        "renewal-info/<id>/explanation",
+        renewal_resources.explanation,
+        gets=True,
+        posts=False,
+        lately=True,
     ),
     Route(
         "revoke-cert",

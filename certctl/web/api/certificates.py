@@ -101,11 +101,11 @@ def chosen(choice: Choice, now: datetime) -> CertificateFilter:
     plain = given(
         choice, "account_id", "profile_id", "issuer_id", "status", "expires_after", "expires_before"
     )
-    serial = None if isinstance(choice.serial, UnsetType) else _serial(choice.serial)
+    serial = None if isinstance(choice.serial, UnsetType) else plain_serial(choice.serial)
     return CertificateFilter(now=now, name=_name(choice.name), serial=serial, **plain)
 
 
-def _serial(text: str) -> str:
+def plain_serial(text: str) -> str:
     """The serial as it is kept: lower-case hexadecimal without leading zeros."""
     return text.lower().removeprefix("0x").replace(":", "").lstrip("0") or "0"
 

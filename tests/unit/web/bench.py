@@ -329,7 +329,10 @@ class Client:
 
     def issue(self, *names: str, key: Any = None) -> Issued:
         """Get a certificate, all the way."""
-        order = self.order(*names)
+        return self.complete(self.order(*names), *names, key=key)
+
+    def complete(self, order: Response, *names: str, key: Any = None) -> Issued:
+        """Get the certificate of an order that is ready."""
         key, csr = make_csr(names, key=key)
         finalized = self.finalize(order, csr)
         self.bench.case.assertEqual(finalized.status, 200, finalized.body)
