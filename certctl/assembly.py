@@ -211,7 +211,7 @@ def _door(ground: _Ground, presence: Presence, local_key: str) -> Door | None:
         return None
     rules = account_rules(settings)
     accounts = Accounts(ground.database, ground.trail, ground.limits, ground.bindings, rules)
-    withdrawal = Withdrawal(ground.database, ground.trail)
+    withdrawal, polled = Withdrawal(ground.database, ground.trail), settings.acme_server_ari_poll_interval
     administration = Administration(
         database=ground.database,
         trail=ground.trail,
@@ -231,13 +231,7 @@ def _door(ground: _Ground, presence: Presence, local_key: str) -> Door | None:
         presence=presence,
         engine="PostgreSQL" if settings.on_postgres else "SQLite",
         withdrawal=withdrawal,
-        mass_renewals=MassRenewals(
-            ground.database,
-            ground.trail,
-            withdrawal,
-            ground.reactor,
-            poll_interval=settings.acme_server_ari_poll_interval,
-        ),
+        mass_renewals=MassRenewals(ground.database, ground.trail, withdrawal, ground.reactor, polled),
     )
     return Door(administration, settings.api_requests_per_minute)
 

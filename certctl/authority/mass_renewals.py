@@ -56,7 +56,6 @@ class MassRenewals:
         trail: Trail,
         withdrawal: Withdrawal,
         reactor: Any,
-        *,
         poll_interval: timedelta,
     ) -> None:
         self._database = database
