@@ -26,6 +26,7 @@ from certctl.assembly_values import (
     profile_rules,
     publisher,
     rates,
+    renewal_information,
 )
 from certctl.authority import Authority, Service
 from certctl.authority.accounts import Accounts
@@ -46,8 +47,7 @@ from certctl.authority.orders import Orders
 from certctl.authority.presence import Presence
 from certctl.authority.profile_rules import ProfileRules
 from certctl.authority.profiles import Profiles
-from certctl.authority.renewal_news import RenewalNews
-from certctl.authority.renewals import RenewalObserver, Renewals
+from certctl.authority.renewals import Renewals
 from certctl.authority.replacements import Replacements
 from certctl.authority.revocation import Revocation
 from certctl.authority.rotation import Rotation
@@ -141,10 +141,8 @@ def assemble(
         network=network(settings),
         permission=Permission(caa(reactor), settings.acme_server_caa_identities, _account_url(settings)),
         bindings=Bindings(database, trail, seal),
-        news=RenewalNews(database, reactor, held),
-        renewals_seen=metrics.renewals,
+        renewals=renewal_information(settings, database, reactor, held, metrics.renewals),
     )
-    metrics.renewals.watch(lambda: ground.news.running)
     challenges = _challenges(ground, validating, metrics)
     metrics.validations.watch_waiting(challenges.waiting)
     jobs = _jobs(ground)
@@ -201,8 +199,7 @@ class _Ground:
     network: Network
     permission: Permission
     bindings: Bindings
-    news: RenewalNews
-    renewals_seen: RenewalObserver
+    renewals: Renewals
 
 
 def _door(ground: _Ground, presence: Presence, local_key: str) -> Door | None:
@@ -294,17 +291,12 @@ def _authority(ground: _Ground, challenges: Challenges, jobs: Jobs) -> Authority
         ttl=settings.acme_server_authz_ttl,
         pause_after=settings.acme_server_pause_after_failures,
     )
-    renewals = Renewals(
-        database,
-        ground.news,
-        ground.renewals_seen,
-        enabled=settings.acme_server_ari_enabled,
-        poll_interval=settings.acme_server_ari_poll_interval,
-    )
     return Authority(
         trail=trail,
         service=Service(
-            directory=tuple(each for each in DIRECTORY if renewals.enabled or each[0] != "renewalInfo"),
+            directory=tuple(
+                each for each in DIRECTORY if ground.renewals.enabled or each[0] != "renewalInfo"
+            ),
             rules=rules,
             website=settings.acme_server_website or "",
             caa_identities=settings.acme_server_caa_identities,
@@ -335,7 +327,7 @@ def _authority(ground: _Ground, challenges: Challenges, jobs: Jobs) -> Authority
         ),
         jobs=jobs,
         revocation=Revocation(database, trail),
-        renewals=renewals,
+        renewals=ground.renewals,
     )
 
 

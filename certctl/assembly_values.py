@@ -9,13 +9,17 @@ from certctl.acme.account_rules import AccountRules
 from certctl.acme.objects import ChallengeType
 from certctl.acme.profile_policy import Binding
 from certctl.authority.api_keys import FixedKey
+from certctl.authority.issuers import Issuers
 from certctl.authority.limits import Rates
 from certctl.authority.operators import Role
 from certctl.authority.profile_rules import ProfileRules
+from certctl.authority.renewal_news import RenewalNews
+from certctl.authority.renewals import Renewals
 from certctl.issuance.issuer import StatusSigner, StatusUrls
 from certctl.settings import Settings
 from certctl.storage.database import Database
 from certctl.validation.addresses import EgressPolicy, Network, Resolvers
+from certctl.web.meters import RenewalMeter
 from certctl.web.pki.site import Publication
 
 
@@ -94,3 +98,18 @@ def publisher(
         return Publication.of(id, signer, status_urls(settings, id), database, reactor, **lifetimes)
 
     return publish
+
+
+def renewal_information(
+    settings: Settings, database: Database, reactor: Any, issuers: Issuers, meter: RenewalMeter
+) -> Renewals:
+    """Renewal information as the settings have it, counted."""
+    news = RenewalNews(database, reactor, issuers)
+    meter.watch(lambda: news.running)
+    return Renewals(
+        database,
+        news,
+        meter,
+        enabled=settings.acme_server_ari_enabled,
+        poll_interval=settings.acme_server_ari_poll_interval,
+    )

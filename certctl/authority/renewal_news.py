@@ -1,4 +1,4 @@
-"""What may change renewal information: revocations, mass renewals, profiles, issuers. Known a second late, on every server."""
+"""What may change renewal information: revocations, mass renewals, profiles, issuers; known a second late."""
 
 from __future__ import annotations
 

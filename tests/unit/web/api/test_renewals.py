@@ -140,6 +140,17 @@ class WindowTests(RenewalCase):
         self.bench.pass_by(seconds=FRESH)
         self.assertNotEqual(self.bench.get(f"{BASE}/renewal-info/{cert_id(self.a)}").status, 200)
 
+    def test_issuer_replaced(self) -> None:
+        """Certificates of an issuer that another has taken the place of go by the time that was set; the page says so."""
+        _, start, _ = self.info(self.a)
+        due = self.bench.now + 48 * HOUR
+        sql = "UPDATE issuers SET switched_at = ?, renew_by = ?, version = version + 1"
+        self.bench.execute(sql, self.bench.now, due)
+        self.bench.pass_by(seconds=FRESH)
+        told, earlier, end = self.info(self.a)
+        self.assertTrue(earlier < end <= due < start)
+        self.assertIn("another issuer", self.bench.get(told["explanationURL"]).body.decode())
+
     def reads(self) -> float:
         """How often the database was asked."""
         return self.metric("certctl_acme_database_seconds_count", operation="read")
