@@ -141,7 +141,7 @@ class WindowTests(RenewalCase):
         self.assertNotEqual(self.bench.get(f"{BASE}/renewal-info/{cert_id(self.a)}").status, 200)
 
     def test_issuer_replaced(self) -> None:
-        """Certificates of an issuer that another has taken the place of go by the time that was set; the page says so."""
+        """Certificates of an issuer whose place another has taken go by the time that was set; the page says so."""
         _, start, _ = self.info(self.a)
         due = self.bench.now + 48 * HOUR
         sql = "UPDATE issuers SET switched_at = ?, renew_by = ?, version = version + 1"
