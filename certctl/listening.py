@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort
-from twisted.internet.tcp import Port
+from twisted.internet.tcp import Port, Server
 
 from certctl.settings import Settings
 
@@ -117,6 +117,23 @@ def listening_socket(host: str, port: int) -> socket.socket:
     return listening
 
 
+class PromptServer(Server):
+    """A connection whose octets are sent when they are written, as long as the socket takes them.
+
+    Twisted asks the kernel to tell when the socket takes octets, is told so, sends, and asks no more: three system
+    calls beside the one that sends. What the socket does not take, or what goes wrong, is left to that way.
+    """
+
+    def write(self, data: bytes) -> None:
+        """Send, or keep for later what cannot be sent now."""
+        if self.connected and not self._writeDisconnected and not self.dataBuffer and not self._tempDataLen:
+            sent = self.writeSomeData(data)
+            if isinstance(sent, int) and sent > 0:
+                data = data[sent:]
+        if data:
+            super().write(data)
+
+
 class SharedPort(Port):
     """A port on a socket that other processes accept from too: takes one connection at a time.
 
@@ -137,6 +154,7 @@ def serve(reactor: Any, listening: socket.socket, factory: Any, *, shared: bool)
     """Answer on a socket, of which the port has a copy; the one that was given is closed."""
     kind = SharedPort if shared else Port
     port: Any = kind._fromListeningDescriptor(reactor, listening.fileno(), listening.family, factory)
+    port.transport = PromptServer
     port.startListening()
     listening.close()
     return port  # type: ignore[no-any-return]

@@ -17,7 +17,6 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
 from certctl import __version__, listening, log, notify, signers, start
@@ -40,7 +39,7 @@ from certctl.storage.sqlite import DatabaseInUse, SqliteDatabase
 from certctl.tls_care import INTERVAL, TlsCare
 from certctl.web.pki.site import Nothing
 from certctl.web.site import BoundedSite
-from certctl.web.tls import ServerContext, TlsError
+from certctl.web.tls import PromptTls, ServerContext, TlsError
 
 DRAIN = 20.0  # seconds that running requests have to end when the server stops
 # What ends a start with the words of the exception alone.
@@ -206,8 +205,7 @@ class Daemon(Service):
 
     def _listen(self) -> None:
         """Serve the port that was taken, and begin what is done again and again."""
-        factory = TLSMemoryBIOFactory(self._tls, False, self._site)
-        factory.noisy = False
+        factory = PromptTls(self._tls, False, self._site)
         shared = self._parent is not None
         for name, each in self._sockets.named():
             served = self._plain_site if name == listening.PLAIN else factory

@@ -96,9 +96,23 @@ class BoundedRequest(Request):
 
     def _send(self, body: bytes) -> None:
         if self.channel is not None:  # the client is still there
-            self.setHeader(b"Date", _date(int(time())))
-            self.write(body)
+            self._write_whole(body)
             self.finish()
+
+    def _write_whole(self, body: bytes) -> None:
+        """Write head and body in one piece: what a client is sent is then one TLS record and one packet.
+
+        ``Request.write`` would look at each header again, for what an answer of ours always has or never has.
+        """
+        status = self.clientproto, self.code, self.code_message, _date(int(time()))
+        octets = [b"%b %d %b\r\nDate: %b\r\n" % status]
+        for name, values in self.responseHeaders.getAllRawHeaders():
+            octets += [b"%b: %b\r\n" % (name, value) for value in values]
+        octets.append(b"\r\n")
+        if self.method != b"HEAD" and self.code not in http.NO_BODY_CODES:
+            octets.append(body)
+        self.startedWriting = 1
+        self.channel.writeSequence(octets)
 
     def _is_text(self) -> bool:
         """Whether URL and Host are the text that Klein takes them for: it logs a traceback for each that is not."""

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.logger import Logger
-from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from certctl.acme.identifiers import Identifier, IdentifierError, IdentifierType, dns_name
@@ -122,6 +122,16 @@ class ServerContext:
         except SSL.Error as error:
             raise TlsError(f"{certificate}: TLS cannot use this with {key}: {_reason(error)}") from None
         self._material = material
+
+
+class PromptTls(TLSMemoryBIOFactory):
+    """Adds TLS to connections, and makes a record of each write.
+
+    Twisted's own protocol gathers small writes until the reactor's next turn. Here answers are written whole.
+    """
+
+    protocol = TLSMemoryBIOProtocol
+    noisy = False
 
 
 def covers(names: frozenset[Identifier], host: str) -> bool:
