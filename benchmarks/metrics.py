@@ -46,6 +46,10 @@ class Nothing:
     async def look_after_nonce_keys(self, now: float, floor: bytes) -> None:
         """Keep nothing."""
 
+    async def lead(self) -> bool:
+        """Be alone."""
+        return True
+
     async def forget_nonces(self, floor: bytes) -> int:
         """Forget nothing."""
         return 0

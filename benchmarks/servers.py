@@ -24,7 +24,13 @@ PATIENCE = 30.0  # seconds for a server to start, and to stop
 HTTP_PORT = 5002  # where servers connect to for http-01, if they let themselves be told
 
 
-LIMITS = ("ORDERS_PER_HOUR", "CONCURRENT_ORDERS", "KEY_CHANGE_PER_HOUR", "CHALLENGE_RESPONDS_PER_HOUR")
+LIMITS = (
+    "ORDERS_PER_HOUR",
+    "CONCURRENT_ORDERS",
+    "KEY_CHANGE_PER_HOUR",
+    "CHALLENGE_RESPONDS_PER_HOUR",
+    "NETWORK_ACCOUNTS_PER_HOUR",
+)
 
 
 class ServerFailed(Exception):

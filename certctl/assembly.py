@@ -22,6 +22,7 @@ from certctl.assembly_values import (
     account_rules,
     concurrency,
     fixed_keys,
+    kept,
     network,
     profile_rules,
     publisher,
@@ -49,6 +50,7 @@ from certctl.authority.profile_rules import ProfileRules
 from certctl.authority.profiles import Profiles
 from certctl.authority.renewals import Renewals
 from certctl.authority.replacements import Replacements
+from certctl.authority.retention import Retention
 from certctl.authority.revocation import Revocation
 from certctl.authority.rotation import Rotation
 from certctl.authority.supervision import Supervision
@@ -75,6 +77,7 @@ from certctl.web.api.door import Door
 from certctl.web.console.dispatch import ConsoleDispatch
 from certctl.web.health import Health
 from certctl.web.metrics import Metrics
+from certctl.web.network import Networks
 from certctl.web.origin import Origin
 from certctl.web.pki.site import PkiSite
 from certctl.web.site import root
@@ -148,8 +151,9 @@ def assemble(
     jobs = _jobs(ground)
     health = Health(database, trail, held)
     origin = Origin(settings.server_external_url or "", answers_to)
+    authority, networks = _authority(ground, challenges, jobs), Networks(settings.server_trusted_proxies)
     dispatch = Dispatch(
-        admission=Admission(_authority(ground, challenges, jobs), database, nonces, reactor.seconds),
+        admission=Admission(authority, database, nonces, networks, reactor.seconds),
         nonces=nonces,
         origin=origin,
         background=background,
@@ -171,7 +175,7 @@ def assemble(
         rotation=ground.rotation,
         challenges=challenges,
         jobs=jobs,
-        sweeper=Sweeper(database, trail, nonces),
+        sweeper=Sweeper(database, trail, nonces, Retention(database, trail, *kept(settings))),
         metrics=metrics,
         health=health,
         origin=origin,

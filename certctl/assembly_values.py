@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from typing import Any
 
 from certctl.acme.account_rules import AccountRules
@@ -56,7 +57,14 @@ def rates(settings: Settings) -> Rates:
         open_orders=settings.acme_server_rate_limit_concurrent_orders,
         key_changes_per_hour=settings.acme_server_rate_limit_key_change_per_hour,
         responses_per_hour=settings.acme_server_rate_limit_challenge_responds_per_hour,
+        profile_orders_per_hour=settings.acme_server_rate_limit_profile_orders_per_hour,
+        network_accounts_per_hour=settings.acme_server_rate_limit_network_accounts_per_hour,
     )
+
+
+def kept(settings: Settings) -> tuple[timedelta, timedelta]:
+    """For how long orders and certificates are kept after their end."""
+    return settings.acme_server_order_retention, settings.certificates_kept
 
 
 def network(settings: Settings) -> Network:

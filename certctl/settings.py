@@ -19,6 +19,7 @@ from certctl import settings_sources as sources
 from certctl.acme.objects import AuthMode
 from certctl.settings_console import ConsoleSettings
 from certctl.settings_declaration import Section, Setting, shown
+from certctl.settings_limits import LimitSettings, RetentionSettings
 from certctl.settings_parsing import comma_list, duration, integer, one_of, optional
 from certctl.settings_signing import CREDENTIAL
 from certctl.settings_sources import PREFIX, SETTINGS_FILE, SettingsError
@@ -48,7 +49,7 @@ LOG = Section("Log")
 
 
 @attrs.frozen(kw_only=True)
-class Settings(ConsoleSettings):
+class Settings(ConsoleSettings, LimitSettings, RetentionSettings):
     """The settings of one server, read and checked. Made by ``load``; tests may construct it."""
 
     server_host: str = SERVER.setting(
@@ -217,19 +218,6 @@ class Settings(ConsoleSettings):
     acme_server_ari_poll_interval: timedelta = ACME.setting(
         duration(MINUTE, YEAR), 6 * HOUR, "How long a client waits before it asks that again."
     )
-    acme_server_rate_limit_orders_per_hour: int = ACME.setting(
-        COUNT, 100, "The most orders of an account in an hour; 0 is no limit."
-    )
-    acme_server_rate_limit_concurrent_orders: int = ACME.setting(
-        COUNT, 5, "The most unfinished orders of an account; 0 is no limit."
-    )
-    acme_server_rate_limit_key_change_per_hour: int = ACME.setting(
-        COUNT, 5, "The most key changes of an account in an hour; 0 is no limit."
-    )
-    acme_server_rate_limit_challenge_responds_per_hour: int = ACME.setting(
-        COUNT, 60, "The most answers to a challenge in an hour; 0 is no limit."
-    )
-
     auth_type: AuthType = AUTH.setting(
         one_of(AuthType),
         AuthType.API_KEY,
@@ -309,6 +297,12 @@ class Settings(ConsoleSettings):
                 f"CERTCTL_SERVER_WORKERS is {self.server_workers}, but an SQLite database has one process alone: "
                 "set CERTCTL_DATABASE_URL to one of PostgreSQL, or CERTCTL_SERVER_WORKERS to 1."
             )
+
+    @property
+    def certificates_kept(self) -> timedelta:
+        """How long certificates are kept after their end, which CRLs may have to name for a while; 0: for ever."""
+        kept = self.acme_server_certificate_retention
+        return kept and max(kept, 2 * self.pki_crl_lifetime + 3 * DAY)
 
     @property
     def on_postgres(self) -> bool:

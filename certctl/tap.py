@@ -312,9 +312,11 @@ class Daemon(Service):
     async def _sweep(self) -> None:
         try:
             self._parts.metrics.know(each.id for each in await self._database.read(profiles.everyone()))
-            self._parts.metrics.swept(await self._parts.sweeper.sweep())
-            await self._parts.presence.seen(swept=True)
-            await self._parts.challenges.resume(SILENCE)
+            swept = await self._parts.sweeper.take_turn()
+            if swept is not None:  # else another server looks after all that
+                await self._parts.challenges.resume(SILENCE)
+            self._parts.metrics.swept(swept or 0)
+            await self._parts.presence.seen(swept=swept is not None)
             await self._parts.jobs.resume()
         except Unavailable as error:  # the next sweep tries again
             self._log.warn("the sweeper was interrupted", why=str(error))

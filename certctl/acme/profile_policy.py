@@ -94,11 +94,12 @@ class LimitPolicy:
     concurrent_orders: int | None = None
     key_changes_per_hour: int | None = None
     challenge_responds_per_hour: int | None = None
+    profile_orders_per_hour: int | None = None  # of all accounts, so no account has it
 
     @classmethod
-    def of(cls, policy: Members) -> LimitPolicy:
+    def of(cls, policy: Members, *, without: str = "") -> LimitPolicy:
         """Read the member ``limits`` of a policy; raise PolicyError."""
-        known = tuple(each.name for each in attrs.fields(cls))
+        known = tuple(each.name for each in attrs.fields(cls) if each.name != without)
         limits = policy.within("limits", known)
         return cls(**{name: limits.number(name, 0, COUNT) for name in known})
 
@@ -199,7 +200,8 @@ def _read(text: str) -> Policy:
 @lru_cache(maxsize=READ)
 def _read_account(text: str) -> AccountPolicy:
     policy = Members.of(json.loads(text), "policy", ("names", "limits"))
-    return AccountPolicy(names=NamePolicy.of(policy), limits=LimitPolicy.of(policy))
+    limits = LimitPolicy.of(policy, without="profile_orders_per_hour")
+    return AccountPolicy(names=NamePolicy.of(policy), limits=limits)
 
 
 def _key_algorithms(policy: Members) -> tuple[KeyAlgorithm, ...] | None:

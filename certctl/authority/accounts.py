@@ -40,9 +40,10 @@ class Accounts:
         self._rules = rules
 
     async def create(
-        self, profile: Profile, key: PublicKey, payload: Mapping[str, Any], url: str
+        self, profile: Profile, key: PublicKey, payload: Mapping[str, Any], url: str, network: str
     ) -> tuple[Account, bool]:
-        """Return the account of a key that has none yet, and whether this call, a request to ``url``, made it.
+        """Return the account of a key that has none yet, and whether this call, a request to ``url`` that came from
+        ``network``, made it.
 
         Raises Problem as RFC 8555 sections 7.3, 7.3.1 and 7.3.4 have it.
         """
@@ -68,10 +69,14 @@ class Accounts:
         )
         # The key is used in the change that makes the account, so that one for a single use binds a single account.
         used = () if bound is None else (eab_keys.use(bound.id, now),)
+        guards = self._limits.accounts(profile, network)
+        spent = self._limits.spend(guards, now)
         try:
-            await self._trail.record(now, _created(account), *used, accounts.insert(account))
-        except Conflict:  # another request came first: with the same account key, or with the same binding
+            await self._trail.record(now, _created(account), *spent, *used, accounts.insert(account))
+        except Conflict:  # too many, or another request came first: with the same account key or binding
             existing = await self._database.read(accounts.by_thumbprint(profile.id, key.thumbprint))
+            if existing is None:
+                await self._limits.explain(guards, now)
             if existing is None and bound is not None:
                 raise await self._bindings.refused(profile, bound.id) from None
             assert existing is not None

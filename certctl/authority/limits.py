@@ -1,4 +1,7 @@
-"""How often accounts may do what costs: refused with ``rateLimited`` and a time (RFC 8555 section 6.6)."""
+"""How often accounts, profiles and networks may do what costs: refused with ``rateLimited`` and a time.
+
+RFC 8555 section 6.6.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from certctl.acme.objects import Account, Profile
 from certctl.acme.problems import Problem, ProblemType
 from certctl.acme.profile_policy import LimitPolicy
 from certctl.authority.profile_rules import ProfileRules, Terms
-from certctl.authority.trail import Action, Event, Trail, actor_of
+from certctl.authority.trail import Action, Event, Trail, actor_of, stranger_to
 from certctl.storage import limits, orders
 from certctl.storage.database import Conflict, Database, Statement
 
@@ -27,7 +30,7 @@ class Guard:
     bucket: str
     limit: Limit
     words: str
-    account: Account
+    refused: Event  # what the trail says of a refusal; the limit is added
 
 
 @attrs.frozen(kw_only=True)
@@ -38,6 +41,8 @@ class Rates:
     open_orders: int = 0
     key_changes_per_hour: int = 0
     responses_per_hour: int = 0
+    profile_orders_per_hour: int = 0
+    network_accounts_per_hour: int = 0
 
     def under(self, *policies: LimitPolicy) -> Rates:
         """These, or in their place those of a policy that has them; the first policy that does counts."""
@@ -53,6 +58,7 @@ _MEMBERS = {
     "open_orders": "concurrent_orders",
     "key_changes_per_hour": "key_changes_per_hour",
     "responses_per_hour": "challenge_responds_per_hour",
+    "profile_orders_per_hour": "profile_orders_per_hour",
 }
 _SERVERS = LimitPolicy()
 
@@ -71,26 +77,38 @@ class Limits:
         own, profiles = terms.account.limits, terms.policy.limits
         return self._rates if own == profiles == _SERVERS else self._rates.under(own, profiles)
 
+    def accounts(self, profile: Profile, network: str) -> list[Guard]:
+        """What guards a new account: how many come from a network, whatever the profile."""
+        words = "new accounts of a network in an hour"
+        refused = Event(
+            actor=stranger_to(profile.id),
+            action=Action.RATE_LIMITED,
+            resource_type="profile",
+            resource_id=profile.id,
+            details={"profile": profile.id, "network": network},
+        )
+        return _guards(f"accounts:{network}", self._rates.network_accounts_per_hour, words, refused)
+
     def orders(self, terms: Terms, account: Account) -> list[Guard]:
-        """What guards a new order."""
-        words = "orders of an account in an hour"
-        return _guards(f"orders:{account.id}", self.under(terms).orders_per_hour, words, account)
+        """What guards a new order: the account's limit, and that of the profile."""
+        rates, refused, profile = self.under(terms), _refused(account), terms.profile
+        own, of_all = "orders of an account in an hour", f"orders under profile {profile.id} in an hour"
+        return [
+            *_guards(f"orders:{account.id}", rates.orders_per_hour, own, refused),
+            *_guards(f"orders-under:{profile.id}", rates.profile_orders_per_hour, of_all, refused),
+        ]
 
     def key_changes(self, profile: Profile, account: Account) -> list[Guard]:
         """What guards a key change."""
-        words, count = (
-            "key changes of an account in an hour",
-            self.under(self._rules.terms(profile, account)).key_changes_per_hour,
-        )
-        return _guards(f"key-changes:{account.id}", count, words, account)
+        words = "key changes of an account in an hour"
+        count = self.under(self._rules.terms(profile, account)).key_changes_per_hour
+        return _guards(f"key-changes:{account.id}", count, words, _refused(account))
 
     def responses(self, profile: Profile, account: Account, challenge_id: str) -> list[Guard]:
         """What guards a response to a challenge."""
-        words, count = (
-            "responses to a challenge in an hour",
-            self.under(self._rules.terms(profile, account)).responses_per_hour,
-        )
-        return _guards(f"responses:{challenge_id}", count, words, account)
+        words = "responses to a challenge in an hour"
+        count = self.under(self._rules.terms(profile, account)).responses_per_hour
+        return _guards(f"responses:{challenge_id}", count, words, _refused(account))
 
     def spend(self, guards: list[Guard], now: datetime) -> list[Statement]:
         """Spend what a change costs, in its own transaction: what is refused costs nothing."""
@@ -110,29 +128,33 @@ class Limits:
         for guard in guards:
             empty_at = await self._database.read(limits.empty_at(guard.bucket))
             if empty_at is not None and (wait := guard.limit.wait(empty_at, now)) > timedelta(0):
-                raise await self._refused(guard.account, guard.limit.count, guard.words, wait)
+                raise await self._refuse(guard.refused, guard.limit.count, guard.words, wait)
 
     async def explain_open_orders(self, terms: Terms, account: Account, now: datetime) -> None:
         """Raise Problem rateLimited if the account has as many open orders as it may; return if it has not."""
         most = self.under(terms).open_orders
         if most and await self._database.read(orders.open_of_account(account.id, now)) >= most:
-            raise await self._refused(account, most, "unfinished orders of an account at once", SOON)
+            words = "unfinished orders of an account at once"
+            raise await self._refuse(_refused(account), most, words, SOON)
 
-    async def _refused(self, account: Account, count: int, words: str, wait: timedelta) -> Problem:
-        """Record that an account was refused, and return what it is told."""
+    async def _refuse(self, event: Event, count: int, words: str, wait: timedelta) -> Problem:
+        """Record that somebody was refused, and return what they are told."""
         wait += wait * JITTER * random.random()
         problem = Problem(ProblemType.RATE_LIMITED, f"the limit is {count} {words}", retry_after=wait)
-        await self._trail.refuse(
-            Event(
-                actor=actor_of(account),
-                action=Action.RATE_LIMITED,
-                resource_type="acme_account",
-                resource_id=account.id,
-                details={"profile": account.profile_id, "limit": count, "of": words},
-            )
-        )
+        details = {**event.details, "limit": count, "of": words}
+        await self._trail.refuse(attrs.evolve(event, details=details))
         return problem
 
 
-def _guards(bucket: str, count: int, words: str, account: Account) -> list[Guard]:
-    return [Guard(bucket, Limit(count), words, account)] if count else []
+def _refused(account: Account) -> Event:
+    return Event(
+        actor=actor_of(account),
+        action=Action.RATE_LIMITED,
+        resource_type="acme_account",
+        resource_id=account.id,
+        details={"profile": account.profile_id},
+    )
+
+
+def _guards(bucket: str, count: int, words: str, refused: Event) -> list[Guard]:
+    return [Guard(bucket, Limit(count), words, refused)] if count else []

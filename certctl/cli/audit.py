@@ -88,19 +88,9 @@ def verify_trail(files: tuple[Path, ...], keys: tuple[str, ...]) -> None:
     """
     current = session()
     settings = current.settings
-    known = _known_keys(settings, keys)
+    known = known_keys(settings, keys)
     with _opened(settings) as database:
-        stored, damaged = _stored_checkpoints(database)
-        witnesses = [Witness(each, "database") for each in stored]
-        for path in (*_own_file(settings), *files):
-            seen = {each.checkpoint for each in witnesses}
-            kept = _kept_checkpoints(current, path, strict=path in files)
-            witnesses += [Witness(each, str(path)) for each in kept if each not in seen]
-        total = database.read(audit_chain.count())
-        with _progress(_entries(database), total, quiet=current.output.as_json) as entries:
-            report = verify(_batches(database), entries, witnesses, datetime.now(UTC), known)
-    report.findings.extend(damaged)
-    signers = sorted({each.checkpoint.public_key.hex() for each in witnesses})
+        report, signers = examine(current, database, known, files)
     _tell(current, report, signers, compared=bool(known))
     if not report.intact:
         click.get_current_context().exit(int(Exit.FAILED))
@@ -148,6 +138,23 @@ def export(as_format: str, since: str | None, until: str | None) -> None:
             writer.writerow({**each, "details": _line(each["details"])})
 
 
+def examine(
+    current: Session, database: offline.Snapshot, known: frozenset[bytes], files: tuple[Path, ...] = ()
+) -> tuple[Report, list[str]]:
+    """Hold the trail of a database against its chain, and against all checkpoints at hand; return who signed these."""
+    stored, damaged = _stored_checkpoints(database)
+    witnesses = [Witness(each, "database") for each in stored]
+    for path in (*_own_file(current.settings), *files):
+        seen = {each.checkpoint for each in witnesses}
+        kept = _kept_checkpoints(current, path, strict=path in files)
+        witnesses += [Witness(each, str(path)) for each in kept if each not in seen]
+    total = database.read(audit_chain.count())
+    with _progress(_entries(database), total, quiet=current.output.as_json) as entries:
+        report = verify(_batches(database), entries, witnesses, datetime.now(UTC), known)
+    report.findings.extend(damaged)
+    return report, sorted({each.checkpoint.public_key.hex() for each in witnesses})
+
+
 def _event(entry: Entry) -> dict[str, Any]:
     return {"id": entry.id, **entry.document()}
 
@@ -174,7 +181,7 @@ def _where(settings: Settings) -> Path | str:
     return str(settings.database_url) if on_postgres else settings.sqlite_path
 
 
-def _known_keys(settings: Settings, named: tuple[str, ...]) -> frozenset[bytes]:
+def known_keys(settings: Settings, named: tuple[str, ...]) -> frozenset[bytes]:
     """The public keys whose checkpoints count: this server's and those named. None: there is nothing to compare."""
     for each in named:
         if not _PUBLIC_KEY.match(each):

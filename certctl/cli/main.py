@@ -22,9 +22,11 @@ from certctl.cli import (
     eab,
     issuers,
     keys_at_rest,
+    migrate,
     orders,
     profiles,
     renewals,
+    storage,
     trail,
 )
 from certctl.cli.session import Group, given, session, session_of, with_json
@@ -100,6 +102,8 @@ for command in (
     doctor.doctor,
     backup.backup,
     backup.restore,
+    migrate.migrate,
+    storage.storage,
     audit.audit,
 ):
     cli.add_command(command)

@@ -85,6 +85,13 @@ class Database(Protocol):
     async def forget_nonces(self, floor: bytes) -> int:
         """Forget spent nonces below ``floor``, which have expired; return how many were forgotten."""
 
+    async def lead(self) -> bool:
+        """Whether it is this process, of all that use this database, that looks after it: one at a time.
+
+        It is so until the process ends or loses the database; then another is told that it is. For a moment two may
+        believe it, so what they do must be right also if both do it.
+        """
+
     async def close(self) -> None:
         """Finish the changes under way and let go of the database."""
 
@@ -110,3 +117,15 @@ NOTHING: Query[Any] = Query("", (), lambda rows: None)
 def placeholders(count: int) -> str:
     """``?, ?, ?``: as many as ``count``."""
     return ", ".join("?" * count)
+
+
+def storable(value: Any) -> Any:
+    """The value with U+FFFD in place of what not every engine keeps in texts: NUL and halves of surrogate pairs."""
+    if isinstance(value, str):
+        whole = value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        return whole.replace("\0", "\ufffd")
+    if isinstance(value, dict):
+        return {storable(key): storable(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [storable(each) for each in value]
+    return value

@@ -32,9 +32,13 @@ def any_old(before: datetime) -> Query[bool]:
     return Query("SELECT 1 FROM acme_validation_failures WHERE updated_at < ? LIMIT 1", (before,), bool)
 
 
-def forget_old(before: datetime) -> Statement:
-    """Forget failures that nobody repeated for long."""
-    return Statement("DELETE FROM acme_validation_failures WHERE updated_at < ?", (before,))
+def forget_old(before: datetime, most: int) -> Statement:
+    """Forget failures that nobody repeated for long, so many accounts' at most."""
+    return Statement(
+        "DELETE FROM acme_validation_failures WHERE updated_at < ? AND account_id IN"
+        " (SELECT account_id FROM acme_validation_failures WHERE updated_at < ? ORDER BY updated_at LIMIT ?)",
+        (before, before, most),
+    )
 
 
 def many(account_id: str, identifiers: Sequence[Identifier], limit: int, since: datetime) -> Query[set[str]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
@@ -14,6 +15,10 @@ from certctl.storage.database import Query, Unavailable
 
 PAGES = 1000  # copied between two looks at who else wants the file
 PATIENCE = 10.0  # seconds
+
+
+class DatabaseHeld(Exception):
+    """A server runs on the file."""
 
 
 def integrity() -> Query[list[str]]:
@@ -55,15 +60,31 @@ def copy(source: Path, target: Path) -> None:
 
 def in_use(path: Path) -> bool:
     """Whether a server runs on an SQLite file."""
-    lock = path.with_name(path.name + ".lock")
     try:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+        with held(path, make=False):
+            return False
     except FileNotFoundError:
         return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except DatabaseHeld:
         return True
+
+
+@contextmanager
+def held(path: Path, *, make: bool = True) -> Iterator[None]:
+    """Keep servers off an SQLite file meanwhile; raise DatabaseHeld if one runs on it.
+
+    The lock that a server finds later is its own, whoever made it.
+    """
+    lock = path.with_name(path.name + ".lock")
+    new = make and not lock.exists()
+    descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if make else 0), 0o600)
+    try:
+        if new and not os.geteuid():
+            owner = path.stat()
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise DatabaseHeld(f"a server runs on {path}") from None
     finally:
         os.close(descriptor)
-    return False

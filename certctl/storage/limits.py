@@ -44,6 +44,11 @@ def any_empty(now: datetime) -> Query[bool]:
     return Query("SELECT 1 FROM rate_limits WHERE empty_at < ? LIMIT 1", (_milliseconds(now),), bool)
 
 
-def forget_empty(now: datetime) -> Statement:
-    """Forget the buckets of which nothing is spent any more."""
-    return Statement("DELETE FROM rate_limits WHERE empty_at < ?", (_milliseconds(now),))
+def forget_empty(now: datetime, most: int) -> Statement:
+    """Forget buckets of which nothing is spent any more, so many at most; also not if they are spent from meanwhile."""
+    at = _milliseconds(now)
+    return Statement(
+        "DELETE FROM rate_limits WHERE empty_at < ? AND bucket IN"
+        " (SELECT bucket FROM rate_limits WHERE empty_at < ? ORDER BY empty_at LIMIT ?)",
+        (at, at, most),
+    )

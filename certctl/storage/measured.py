@@ -75,6 +75,10 @@ class MeasuredDatabase:
         """See Database."""
         return await self._database.forget_nonces(floor)
 
+    async def lead(self) -> bool:
+        """See Database."""
+        return await self._database.lead()
+
     async def close(self) -> None:
         """See Database."""
         await self._database.close()

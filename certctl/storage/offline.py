@@ -19,6 +19,7 @@ from certctl.storage.database import Query, Row, Statement, T, Unavailable
 
 AT_ONCE = 2000  # rows that are fetched together
 PATIENCE = 10.0  # seconds for a server that holds the file
+NO_DRIVER = "PostgreSQL needs psycopg2 and txpostgres: install certctl[postgres]"
 _numbers = itertools.count(1)
 
 
@@ -116,6 +117,13 @@ def _postgres(url: str) -> Iterator[Snapshot]:
 
 
 @contextmanager
+def changing(url: str) -> Iterator[tuple[Snapshot, Any]]:
+    """A transaction on a PostgreSQL database: what it sees, and its connection; undone unless that commits it."""
+    with _connected(url, read_only=False) as connection:
+        yield _Postgres(connection), connection
+
+
+@contextmanager
 def _connected(url: str, *, read_only: bool) -> Iterator[Any]:
     try:
         import psycopg2
@@ -123,7 +131,7 @@ def _connected(url: str, *, read_only: bool) -> Iterator[Any]:
 
         from certctl.storage.postgres_wire import hosts, line
     except ImportError:
-        raise Unavailable("PostgreSQL needs psycopg2 and txpostgres: install certctl[postgres]") from None
+        raise Unavailable(NO_DRIVER) from None
     try:
         *earlier, last = hosts(url)
         for each in earlier:

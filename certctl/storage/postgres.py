@@ -32,6 +32,7 @@ from certctl.storage.database import (
     T,
     Unavailable,
 )
+from certctl.storage.postgres_leading import Leading
 from certctl.storage.postgres_pool import Pool
 from certctl.storage.postgres_schema import EPOCH, EPOCHS_PLACE, migrate
 from certctl.storage.postgres_sql import CONFLICT, Command, changing, command
@@ -57,6 +58,7 @@ class PostgresDatabase(Database):
 
     def __init__(self, url: str, reactor: Any, connections: int) -> None:
         self._pool = Pool(url, reactor, connections, self._welcome)
+        self._leading = Leading(self._pool, reactor)
         self._epoch = _Epoch(b"", ())
 
     @classmethod
@@ -138,7 +140,11 @@ class PostgresDatabase(Database):
                 break
         return forgotten
 
+    async def lead(self) -> bool:
+        return await self._leading.is_ours()
+
     async def close(self) -> None:
+        self._leading.end()
         await self._pool.close()
 
     async def _welcome(self, wire: Wire) -> None:

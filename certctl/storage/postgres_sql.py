@@ -18,7 +18,7 @@ import attrs
 import psycopg2
 from psycopg2 import extensions
 
-from certctl.storage.database import Json, Statement
+from certctl.storage.database import Json, Statement, storable
 
 MOST_PREPARED = 24  # parameters; a longer statement lists ids, is rarely the same twice, and is not prepared
 CONFLICT = (
@@ -78,18 +78,6 @@ def changing(statement: Statement) -> tuple[Command, Sequence[Any]]:
     if statement.rows is None:
         return command(statement.sql), statement.parameters
     return command(_checked(statement.sql)), (*statement.parameters, statement.rows)
-
-
-def storable(value: Any) -> Any:
-    """The value without what PostgreSQL keeps in no text: NUL and halves of surrogate pairs, which show as U+FFFD."""
-    if isinstance(value, str):
-        whole = value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-        return whole.replace("\0", "\ufffd")
-    if isinstance(value, dict):
-        return {storable(key): storable(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [storable(each) for each in value]
-    return value
 
 
 def _adapt_json(parameter: Json) -> Any:

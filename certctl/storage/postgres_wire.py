@@ -11,8 +11,8 @@ from psycopg2 import extensions
 from twisted.python.failure import Failure
 from txpostgres import txpostgres
 
-from certctl.storage.database import Unavailable
-from certctl.storage.postgres_sql import BYTES, CONFLICT, JSONB, Command, storable
+from certctl.storage.database import Unavailable, storable
+from certctl.storage.postgres_sql import BYTES, CONFLICT, JSONB, Command
 
 STATEMENT_TIMEOUT = 10  # seconds that the server works on a batch
 

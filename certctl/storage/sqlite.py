@@ -178,6 +178,9 @@ class SqliteDatabase(Database):
     async def forget_nonces(self, floor: bytes) -> int:
         return self._nonces.forget(floor)
 
+    async def lead(self) -> bool:
+        return True  # there is no other process
+
     async def close(self) -> None:
         self._closed = True
         self._begin()

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from certctl.storage.database import Json
+from certctl.storage.database import Json, storable
 
 _encode = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 
@@ -20,7 +20,9 @@ def _adapt_moment(moment: datetime) -> str:
 
 
 def _adapt_json(value: Json) -> str:
-    return _encode(value.value)
+    text = _encode(value.value)
+    # What PostgreSQL does not keep is not kept here either, so that the trail's digests are the same there.
+    return _encode(storable(value.value)) if r"\u0000" in text or r"\ud" in text else text
 
 
 def _convert_moment(text: bytes) -> datetime:

@@ -216,7 +216,12 @@ class ChallengeServer(RunningServer):
 
 def _unlimited() -> Mapping[str, str]:
     """Rate limits have tests of their own."""
-    limits = ("ORDERS_PER_HOUR", "CONCURRENT_ORDERS", "CHALLENGE_RESPONDS_PER_HOUR")
+    limits = (
+        "ORDERS_PER_HOUR",
+        "CONCURRENT_ORDERS",
+        "CHALLENGE_RESPONDS_PER_HOUR",
+        "NETWORK_ACCOUNTS_PER_HOUR",
+    )
     return {f"CERTCTL_ACME_SERVER_RATE_LIMIT_{each}": "0" for each in limits}
 
 

@@ -6,15 +6,18 @@ import csv
 import io
 import itertools
 import json
+import re
 import sqlite3
 import sys
 import time
 from contextlib import closing
 from typing import Any
 
+import psycopg2
+
 from tests.integration.acme import Session
 from tests.integration.postgres import PostgresServer, shared
-from tests.integration.server import Ran, RunningServer, ServerTestCase, run
+from tests.integration.server import CHECKOUT, Ran, RunningServer, ServerTestCase, run
 
 SOON = 20.0  # seconds
 QUICK = {"CERTCTL_AUDIT_CHAIN_INTERVAL": "200ms", "CERTCTL_AUDIT_CHECKPOINT_INTERVAL": "1s"}
@@ -248,3 +251,27 @@ class PostgresTests(TrailCase):
         """Events and checkpoints can be taken elsewhere."""
         self.exported()
         self.signed_now()
+
+    def test_put_away(self) -> None:
+        """The owner can put the whole trail away, as docs/database.md has it; a new one begins, and verifies."""
+        self.wait()
+        last = self.value("SELECT max(id) FROM audit_events")
+        old = self.audit("checkpoint", "--all").must_succeed().output
+        self.server.stop()
+        checkpoints = self.server.state / "audit-checkpoints.jsonl"
+        kept = checkpoints.rename(self.server.directory / "kept.jsonl")
+        documented = re.search(r"BEGIN;\n.*?COMMIT;", (CHECKOUT / "docs/database.md").read_text(), re.DOTALL)
+        assert documented is not None
+        self.sql(documented[0])
+        self.assertRaises(psycopg2.IntegrityError, self.sql, "TRUNCATE audit_events CASCADE")
+        self.server.start()
+        session = Session(self.server)
+        session.register()
+        session.close()
+        self.wait()
+        self.assertGreater(self.value("SELECT min(id) FROM audit_events"), last)
+        self.intact()
+        self.assertNotIn(old.splitlines()[-1], self.audit("checkpoint", "--all").output)
+        ran = self.audit("verify", "--checkpoints", str(kept))
+        self.assertEqual(ran.status, 1, ran)
+        self.assertIn("checkpoint of", ran.output)

@@ -130,7 +130,7 @@ class ConcurrencyTests(FleetCase):
         self.assertEqual(self.read(limits.empty_at("orders:x")), NOW.replace(microsecond=123000) + HOUR)
         self.write(limits.spend("orders:x", limit, NOW + limit.interval))
         self.assertFalse(self.read(limits.any_empty(NOW)))
-        self.write(limits.forget_empty(NOW + 9 * HOUR))
+        self.write(limits.forget_empty(NOW + 9 * HOUR, 5))
         self.assertIsNone(self.read(limits.empty_at("orders:x")))
 
     def test_one_round_trip(self) -> None:
@@ -361,6 +361,32 @@ class MigrationTests(FleetCase):
         self.assertEqual(len({each.nonce_keys for each in made}), 1)
         applied = self.server.sql("SELECT version, oldest_code FROM schema_migrations ORDER BY 1", "test_ten")
         self.assertEqual(applied, [(each.version, each.oldest_code) for each in migrations()])
+
+    def test_side_by_side(self) -> None:
+        """A server goes on across a migration that only adds: prepared statements, changes and reads alike."""
+        held = authorization(status=Status.VALID)
+        asked = orders.by_id("acme-ord-1")
+
+        def work(number: int) -> None:
+            made = attrs.evolve(held, id=f"acme-authz-{number}", challenges=())
+            self.write(*authorizations.insert(made))
+            self.write(*orders.insert(order(made, id=f"acme-ord-{number}", status=Status.READY)))
+            self.write(orders.make_valid(f"acme-ord-{number}", "cv-1", NOW), entry("done", number=number))
+            found = self.result(self.database.redeem(bytes([number] * 16), profiles.by_id(PROFILE.id), asked))
+            self.assertEqual(found[0], PROFILE)
+
+        for number in (1, 2):
+            work(number)
+        tables = ("acme_orders", "acme_authorizations", "certificate_profiles", "audit_events", "acme_nonces")
+        for table in tables:
+            self.server.sql(f"ALTER TABLE {table} ADD COLUMN new_one TEXT NOT NULL DEFAULT 'x'", self.name)
+            self.server.sql(f"CREATE INDEX {table}_new_one ON {table} (new_one)", self.name)
+        self.server.sql("CREATE TABLE new_ones (id TEXT PRIMARY KEY)", self.name)
+        self.server.sql("INSERT INTO schema_migrations VALUES (9999, 'future', 1, now())", self.name)
+        for number in (3, 4):
+            work(number)
+        self.another()  # and another of this version starts
+        self.assertEqual(self.count("acme_orders"), 4)
 
 
 class HostsTests(SynchronousTestCase):

@@ -24,6 +24,7 @@ from tests.unit.storage import (
     contract_jobs,
     contract_objects,
     contract_orders,
+    contract_retention,
     contract_search,
 )
 
@@ -154,3 +155,13 @@ class FailureTests(OnPostgres, contract_orders.FailureContract, SynchronousTestC
 
 class SearchTests(OnPostgres, contract_search.SearchContract, SynchronousTestCase):
     pass
+
+
+class RetentionTests(OnPostgres, contract_retention.RetentionContract, SynchronousTestCase):
+    """What ended long ago."""
+
+    def references(self) -> list[Any]:
+        return self.rows(
+            "SELECT CAST(CAST(conrelid AS regclass) AS TEXT), CAST(CAST(confrelid AS regclass) AS TEXT)"
+            " FROM pg_constraint WHERE contype = 'f'"
+        )

@@ -66,6 +66,11 @@ GOOD = (
     ("ACME_SERVER_RATE_LIMIT_CONCURRENT_ORDERS", "50", 50),
     ("ACME_SERVER_RATE_LIMIT_KEY_CHANGE_PER_HOUR", "50", 50),
     ("ACME_SERVER_RATE_LIMIT_CHALLENGE_RESPONDS_PER_HOUR", "50", 50),
+    ("ACME_SERVER_RATE_LIMIT_PROFILE_ORDERS_PER_HOUR", "5000", 5000),
+    ("ACME_SERVER_RATE_LIMIT_NETWORK_ACCOUNTS_PER_HOUR", "0", 0),
+    ("SERVER_TRUSTED_PROXIES", "10.0.0.7", (ip_network("10.0.0.7/32"),)),
+    ("ACME_SERVER_ORDER_RETENTION", "0s", timedelta(0)),
+    ("ACME_SERVER_CERTIFICATE_RETENTION", "720h", timedelta(days=30)),
     ("PKI_URL", "http://pki.corp.example", "http://pki.corp.example"),
     ("PKI_HTTP_HOST", "0.0.0.0", "0.0.0.0"),
     ("PKI_HTTP_PORT", "80", 80),
@@ -135,6 +140,8 @@ BAD = (
     ("ACME_SERVER_DNS01_RESOLVER", "dns.google"),
     ("ACME_SERVER_DNS01_RESOLVER", "8.8.8.8:dns"),
     ("ACME_SERVER_EGRESS_ALLOW", "10.0.0.1/8"),
+    ("SERVER_TRUSTED_PROXIES", "proxy.corp.example"),
+    ("ACME_SERVER_ORDER_RETENTION", "-1h"),
     ("PKI_URL", "ldap://pki.corp.example"),
     ("PKI_HTTP_HOST", "pki.corp.example"),
     ("PKI_CRL_SHARDS", "12"),
@@ -259,6 +266,12 @@ class EnvironmentTests(SynchronousTestCase):
         for name in ("SERVER_PORT", "TEST_SERVICE_PORT_HTTPS", "PORT_8443_TCP_ADDR", "PORT", "SERVICE_HOST"):
             self.assertIn(f"CERTCTL_{name}", warning)
         self.assertIn("enableServiceLinks: false", warning)
+
+    def test_certificates_kept(self) -> None:
+        """Certificates are kept for as long as lists may name them, whatever the setting; 0 is for ever."""
+        for retention, crl, kept in (("720h", "24h", 30 * 24), ("1h", "72h", 6 * 24 + 72), ("0s", "72h", 0)):
+            settings = load(ACME_SERVER_CERTIFICATE_RETENTION=retention, PKI_CRL_LIFETIME=crl)
+            self.assertEqual(settings.certificates_kept, timedelta(hours=kept))
 
     def test_operators_own(self) -> None:
         """The variables of the operator's shell are no cause for a warning."""

@@ -28,7 +28,7 @@ async def new_account(call: Call[None]) -> Answer:
     payload, account, made = call.payload, call.account, False
     if account is None:
         key, url = call.signing_key, call.jws.url
-        account, made = await call.authority.accounts.create(call.profile, key, payload, url)
+        account, made = await call.authority.accounts.create(call.profile, key, payload, url, call.network())
     value, location = account_document(must_be_valid(account), call.urls), call.urls.to("account", account.id)
     if made and account.eab_key_id is not None:  # "The account object [..] MUST include" it (section 7.3.4)
         value["externalAccountBinding"] = payload["externalAccountBinding"]

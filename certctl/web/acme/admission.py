@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from twisted.web.server import Request
@@ -20,6 +21,7 @@ from certctl.storage import accounts, profiles
 from certctl.storage.database import Database, NonceSpent, Query
 from certctl.web.acme.call import Call, Urls
 from certctl.web.acme.table import Route, Signer
+from certctl.web.network import Networks
 
 JOSE = b"application/jose+json"  # RFC 8555 section 6.2
 
@@ -28,11 +30,17 @@ class Admission:
     """Reads requests into calls, or refuses them."""
 
     def __init__(
-        self, authority: Authority, database: Database, nonces: NonceMint, seconds: Callable[[], float]
+        self,
+        authority: Authority,
+        database: Database,
+        nonces: NonceMint,
+        networks: Networks,
+        seconds: Callable[[], float],
     ) -> None:
         self._authority = authority
         self._database = database
         self._nonces = nonces
+        self._networks = networks
         self._seconds = seconds
 
     async def unsigned(
@@ -86,6 +94,7 @@ class Admission:
             key=key,
             account=account,
             found=found,
+            network=partial(self._networks.of, request),
         )
 
     async def _chosen(self, profile_id: str) -> Profile:

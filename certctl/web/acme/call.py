@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
 import attrs
@@ -43,6 +43,7 @@ class Call(Generic[F]):
     key: PublicKey | None = None
     account: Account | None = None
     found: F
+    network: Callable[[], str] = lambda: ""  # from which it comes
 
     @property
     def signer(self) -> Account:

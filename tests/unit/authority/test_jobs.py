@@ -489,6 +489,9 @@ class Dying:
     async def look_after_nonce_keys(self, now: float, floor: bytes) -> None:
         await self.database.look_after_nonce_keys(now, floor)
 
+    async def lead(self) -> bool:
+        return await self.database.lead()
+
     async def close(self) -> None:
         await self.database.close()
 

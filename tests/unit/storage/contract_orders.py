@@ -346,5 +346,5 @@ class FailureContract(DatabaseCase):
         self.assertEqual(self.read(failures.many(ACCOUNT.id, asked, 3, NOW + 3 * HOUR)), set())
         self.write(failures.forget(ACCOUNT.id, bad))
         self.assertEqual(self.read(failures.many(ACCOUNT.id, asked, 1, NOW)), {good.value})
-        self.write(failures.forget_old(NOW + HOUR))
+        self.write(failures.forget_old(NOW + HOUR, 5))
         self.assertEqual(self.count("acme_validation_failures"), 0)

@@ -35,6 +35,7 @@ from tests.unit.storage import (
     contract_jobs,
     contract_objects,
     contract_orders,
+    contract_retention,
 )
 from tests.unit.storage.contract import ACCOUNT, NOW, PROFILE, entry
 
@@ -99,6 +100,10 @@ class JobTests(InMemory, contract_jobs.JobContract, SynchronousTestCase):
 
 class SealingTests(InMemory, contract_eab_keys.SealingContract, SynchronousTestCase):
     """Which secret seals them."""
+
+
+class RetentionTests(InMemory, contract_retention.RetentionContract, SynchronousTestCase):
+    """What ended long ago."""
 
 
 class FileCase(contract.DatabaseCase, SynchronousTestCase):

@@ -117,6 +117,7 @@ RATE_LIMITS = (
     "CONCURRENT_ORDERS",
     "KEY_CHANGE_PER_HOUR",
     "CHALLENGE_RESPONDS_PER_HOUR",
+    "NETWORK_ACCOUNTS_PER_HOUR",
 )
 
 
@@ -132,6 +133,7 @@ class Bench:
         issuer: Issuer | None = None,
     ) -> None:
         self.case = case
+        self.peer = "192.0.2.1"  # the address from which requests come
         self.clock = Clock()
         self.clock.advance(NOW.timestamp())
         self.database = database or SqliteDatabase(MEMORY)
@@ -197,7 +199,7 @@ class Bench:
     ) -> Exchange:
         """Send a request whose answer may take its time; a URL without an origin is this server's."""
         url = url if "://" in url else ORIGIN + url
-        return Exchange(self.site, method, url, body, headers or {})
+        return Exchange(self.site, method, url, body, headers or {}, self.peer)
 
     def request(
         self, method: str, url: str, body: bytes = b"", headers: Mapping[str, str] | None = None
@@ -277,7 +279,8 @@ class Client:
     def post(self, url: str, payload: object, **changes: Any) -> Response:
         """Send a signed request by the account, or with the key if there is none yet."""
         url = self.url(url)
-        response = self.bench.request("POST", url, self.signed(url, payload, **changes), JOSE)
+        headers = {**JOSE, **changes.pop("headers", {})}
+        response = self.bench.request("POST", url, self.signed(url, payload, **changes), headers)
         self._nonces.append((response.nonce, self.bench.clock.seconds()))
         return response
 

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import attrs
-from twisted.internet.address import IPv4Address
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.testing import StringTransportWithDisconnection
 
 from certctl.web.site import BoundedSite
@@ -81,15 +81,22 @@ class Exchange:
     """One request on a connection of its own, and its answer once that is there."""
 
     def __init__(
-        self, site: BoundedSite, method: str, url: str, body: bytes, headers: Mapping[str, str]
+        self,
+        site: BoundedSite,
+        method: str,
+        url: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        peer: str = "192.0.2.1",
     ) -> None:
         split = urlsplit(url)
         target = split.path + (f"?{split.query}" if split.query else "")
         lines = [f"{method} {target} HTTP/1.1"]
         every = {"Host": split.netloc, "Content-Length": str(len(body)), **headers}
         lines += [f"{name}: {value}" for name, value in every.items()]
-        self._transport = _Transport()
-        self._protocol = site.buildProtocol(IPv4Address("TCP", "192.0.2.1", 40000))
+        kind = IPv6Address if ":" in peer else IPv4Address
+        self._transport = _Transport(peerAddress=kind("TCP", peer, 40000))
+        self._protocol = site.buildProtocol(kind("TCP", peer, 40000))
         self._method = method
         self._transport.protocol = self._protocol
         self._protocol.makeConnection(self._transport)
