@@ -216,7 +216,7 @@ class Settings(ConsoleSettings, LimitSettings, RetentionSettings):
         kinds.BOOLEAN, True, "Whether clients are told when to renew (RFC 9773)."
     )
     acme_server_ari_poll_interval: timedelta = ACME.setting(
-        duration(MINUTE, YEAR), 6 * HOUR, "How long a client waits before it asks that again."
+        duration(10 * SECOND, YEAR), 6 * HOUR, "How long a client waits before it asks that again."
     )
     auth_type: AuthType = AUTH.setting(
         one_of(AuthType),

@@ -11,9 +11,10 @@ from typing import Protocol
 import attrs
 
 from certctl.acme import ids
-from certctl.acme.renewal import SECOND, Window
+from certctl.acme.renewal import LEAST, Window
 
 PARTS = 24  # a certificate's window is this part of the time in which all come
+SHORTEST = timedelta(minutes=1)  # unless that time is shorter
 
 
 class State(StrEnum):
@@ -95,11 +96,11 @@ class MassRenewal:
     def window(self, certificate_id: str) -> Window:
         """When a certificate is to be renewed: the same on every server, and spread evenly over the certificates."""
         span = self.due_at - self.starts_at
-        width = max(span / PARTS, SECOND)
+        width = max(span / PARTS, min(span, SHORTEST), LEAST)
         digest = hashlib.sha256(f"{self.id}|{certificate_id}".encode()).digest()
         place = int.from_bytes(digest[:8], "big") / 2**64
         start = (self.starts_at + (span - width) * place).replace(microsecond=0)
-        return Window(start, start + timedelta(seconds=max(1, int(width.total_seconds()))))
+        return Window(start, start + timedelta(seconds=int(width.total_seconds())))
 
 
 def moved(

@@ -12,7 +12,7 @@ from certctl.acme.members import Members, PolicyError
 
 MAX_SERIAL = 21  # octets: twenty (RFC 5280 section 4.1.2.2) and the zero before a leading one bit
 MAX_KEY_IDENTIFIER = 64  # octets; SHA-512 has as many, and RFC 5280 section 4.2.1.2 uses twenty
-SECOND = timedelta(seconds=1)
+LEAST = timedelta(seconds=2)  # of a window: Caddy's client takes a shorter one for malformed
 PAST = timedelta(days=1)  # the length of a window that lies in the past
 
 
@@ -93,7 +93,7 @@ class RenewalPolicy:
         start, end = (
             (not_before + lifetime * part).replace(microsecond=0) for part in (self.begins, self.ends)
         )
-        return Window(start, max(end, start + SECOND))
+        return Window(start, max(end, start + LEAST))
 
 
 _USUAL = RenewalPolicy()
@@ -115,4 +115,4 @@ def hurried(window: Window, start: datetime, end: datetime) -> Window:
     if window.end <= end:
         return window
     start, end = start.replace(microsecond=0), end.replace(microsecond=0)
-    return Window(start, max(end, start + SECOND))
+    return Window(start, max(end, start + LEAST))
