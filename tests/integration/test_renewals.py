@@ -38,7 +38,7 @@ class MassRenewalTests(ServerTestCase):
 
     def certctl(self, server: RunningServer, *arguments: str) -> str:
         """Run the operator's command on the server's host."""
-        command = (PROGRAMS / "certctl", "renewals", *arguments)
+        command: list[str | Path] = [PROGRAMS / "certctl", "renewals", *arguments]
         return run(*command, env=server.settings, cwd=server.directory).must_succeed().output
 
     def start(self, server: RunningServer, due: str, *more: str) -> str:
