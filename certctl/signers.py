@@ -1,15 +1,21 @@
-"""Who signs, opened at the start: the CA whose key is here."""
+"""Who signs, opened at the start: the CA whose key is here, and issuers that others have written."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 from twisted.logger import Logger
 
-from certctl.issuance.issuer import INTERNAL_ISSUER_ID, IssuerError
+from certctl.issuance.issuer import INTERNAL_ISSUER_ID, Issuer, IssuerError, StatusSigner
 from certctl.issuance.local import LocalCA
 from certctl.issuance.passphrase import Passphrase
+from certctl.issuance.status import LocalStatusSigner
 from certctl.settings import Settings
+from certctl.settings_signing import SignerModule
 from certctl.start import is_retired
 from certctl.storage.database import Database
 
@@ -48,3 +54,34 @@ def own_ca(settings: Settings, passphrase: Passphrase | None, now: datetime, *, 
         passphrase=passphrase,
         make=make,
     )
+
+
+def others(settings: Settings, reactor: Any) -> dict[str, Issuer]:
+    """The issuers that CERTCTL_SIGNER_MODULES names, by their ids; raises IssuerError."""
+    return {each.issuer_id: _made(each, reactor) for each in settings.signer_modules}
+
+
+def speaking(
+    others: Mapping[str, Any], own: Mapping[str, LocalCA], state: Path, passphrase: Passphrase | None
+) -> dict[str, StatusSigner]:
+    """Who signs CRLs and OCSP answers: our own, and those of other people's issuers that do that as well."""
+    found = {id: each for id, each in others.items() if hasattr(each, "sign_crl")}
+    return {**found, **{id: LocalStatusSigner(each, state, passphrase) for id, each in own.items()}}
+
+
+def _made(named: SignerModule, reactor: Any) -> Issuer:
+    """What the function makes that a setting names; any of its faults is a sentence."""
+    where = f"CERTCTL_SIGNER_MODULES: {named.module}:{named.function}"
+    try:
+        issuer: Issuer = getattr(import_module(named.module), named.function)(named.issuer_id, reactor)
+        id, wanted = issuer.id, named.issuer_id
+        _ = issuer.chain[0], issuer.root, issuer.expires_at, issuer.at_once
+    except IssuerError:
+        raise
+    except Exception as error:
+        raise IssuerError(
+            f"{where} makes no issuer ({type(error).__name__}: {error}); see docs/signers.md"
+        ) from error
+    if id != wanted:
+        raise IssuerError(f"{where} made the issuer {id!r} and was asked for {wanted}; name it by its own id")
+    return issuer

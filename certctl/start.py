@@ -9,7 +9,7 @@ import shlex
 import shutil
 import socket
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -167,6 +167,15 @@ async def seed(
         await trail.record(at, made, profiles.insert(profile, at))
     except Conflict:  # another replica starts at the same moment
         return
+
+
+async def record(
+    database: Database, trail: Trail, others: Iterable[Issuer], accepted: str | None = None
+) -> None:
+    """Record further issuers, which profiles may name then; raises StartError as ``seed`` does."""
+    for each in others:
+        while not await _recorded(database, trail, each, accepted):
+            pass
 
 
 async def _recorded(database: Database, trail: Trail, issuer: Issuer, accepted: str | None) -> bool:

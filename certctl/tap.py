@@ -29,7 +29,6 @@ from certctl.channel import Parent
 from certctl.issuance.issuer import Issuer, IssuerError
 from certctl.issuance.keyring import KeyDirectory
 from certctl.issuance.serving import ServingCertificate
-from certctl.issuance.status import LocalStatusSigner
 from certctl.sealing import Seal, SealError
 from certctl.settings import Settings
 from certctl.storage import profiles
@@ -123,19 +122,18 @@ class Daemon(Service):
         passphrase = start.passphrase_of(settings)
         self._database = await self._open_database()
         first = await signers.first_ca(settings, self._database, passphrase, start.now())
-        given = {} if first is None else {first.id: first.publishing(status_urls(settings, first.id))}
+        own = {} if first is None else {first.id: first.publishing(status_urls(settings, first.id))}
+        others = signers.others(settings, self._reactor)
         keyring = KeyDirectory(settings.state_dir, partial(status_urls, settings), passphrase)
         self._parts = assemble(
             settings,
             self._database,
-            given,
+            {**others, **own},
             self._reactor,
             self._tls.answers_to,
             local_key=local_key,
             seal=seal,
-            signers={
-                id: LocalStatusSigner(each, settings.state_dir, passphrase) for id, each in given.items()
-            },
+            signers=signers.speaking(others, own, settings.state_dir, passphrase),
             keyring=keyring,
         )
         self._chain = Chain(
@@ -154,6 +152,7 @@ class Daemon(Service):
         await start.refuse_strangers(self._database, first, keyring, seal, settings)
         if first is not None:
             await start.seed(self._database, self._parts.trail, first, mode, accepted)
+        await start.record(self._database, self._parts.trail, others.values(), accepted)
         await self._parts.issuers.refresh()
         tls_files = settings.server_tls_cert_path, settings.server_tls_key_path
         self._care = TlsCare(self._tls, tls_files, self._own_certificate, start.now)

@@ -74,10 +74,12 @@ class Jobs:
         self._is_full = False  # jobs were left behind
         self._is_stopping = False
 
-    def begin(self, job: Job) -> None:
-        """Work on a job that was stored just now."""
-        if self._has_room():
-            self._background.start(self._work(job))
+    def begin(self, job: Job) -> bool:
+        """Work on a job, unless that is under way already, or too much else is; return whether it begins."""
+        if job.order_id in self._working or not self._has_room():
+            return False
+        self._background.start(self._work(job))
+        return True
 
     async def settled(self, order: Order) -> Order:
         """Return a processing order once an attempt of this server has ended, or as it is when that takes long."""
@@ -108,12 +110,7 @@ class Jobs:
         if alone:
             await self._database.write(jobs.make_due(now))
         found = await self._database.read(jobs.due(now, AT_ONCE + 1))
-        begun = 0
-        for job in found:
-            if job.order_id not in self._working and self._has_room():
-                self._background.start(self._work(job))
-                begun += 1
-        return begun
+        return sum([self.begin(job) for job in found])
 
     def stop(self) -> None:
         """Begin nothing more, and give back what is under way: the issuers are asked again after the next start."""
@@ -156,13 +153,12 @@ class Jobs:
         order = await self._database.read(orders.by_id(job.order_id))
         assert order is not None
         try:
-            issuer = self._issuers.get(job.issuer_id)
-            if issuer is None:
-                raise IssuerUnavailable(f"this server does not have {job.issuer_id}")
-            if order.status is Status.PROCESSING:
-                await self._advance(job, order, issuer)
+            if order.status is not Status.PROCESSING:
+                await self._let_go(job, order)
+            elif self._trail.now() > job.deadline:
+                await self._fail(job, order, TOO_LATE, f"{TOO_LATE.detail}; {job.last_error}")
             else:
-                await self._let_go(job, order, issuer)
+                await self._advance(job, order)
         except CancelledError:  # by ``stop``
             await self._database.write(jobs.put_off(job, self._trail.now(), "the server was stopped"))
         except IssuerUnavailable as error:
@@ -185,13 +181,10 @@ class Jobs:
         await self._database.write(jobs.put_off(job, self._trail.now() + timedelta(seconds=pause), why))
         self._reactor.callLater(pause, self._wake)
 
-    async def _advance(self, job: Job, order: Order, issuer: Issuer) -> None:
+    async def _advance(self, job: Job, order: Order) -> None:
         """Have the certificate of an order signed that still wants one."""
-        template = stored.unpacked(job.template)
         try:
-            if self._trail.now() > job.deadline:
-                raise TOO_LATE
-            issued = await self._signed(job, order, issuer, template)
+            issued = await self._signed(job, order, self._issuer(job), stored.unpacked(job.template))
         except Problem as problem:
             await self._fail(job, order, problem, problem.detail)
         except TemplateError as error:
@@ -266,10 +259,17 @@ class Jobs:
         if open_question:
             self._reactor.callLater(0, self._wake)
 
-    async def _let_go(self, job: Job, order: Order, issuer: Issuer) -> None:
+    def _issuer(self, job: Job) -> Issuer:
+        issuer = self._issuers.get(job.issuer_id)
+        if issuer is None:  # another server may have it, or this one after its next start
+            raise IssuerUnavailable(f"this server does not have {job.issuer_id}")
+        return issuer
+
+    async def _let_go(self, job: Job, order: Order) -> None:
         """Find out whether there is a certificate that nobody wants any more, and have it revoked."""
-        issued, template = None, stored.unpacked(job.template)
+        issued = None
         if job.attempts > 1:  # else the issuer was never asked
+            issuer, template = self._issuer(job), stored.unpacked(job.template)
             try:
                 issued = await self._asked(signing.withdraw(issuer, template, job.certificate_id))
             except TemplateError as error:

@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from certctl.acme.objects import AuthMode
 from certctl.settings import AuthType, LogFormat, LogLevel, Settings, SettingsError, declared, field_name
+from certctl.settings_signing import SignerModule
 
 # Name, text, what it means; one row at least for each setting.
 GOOD = (
@@ -78,6 +79,7 @@ GOOD = (
     ("PKI_CRL_SHARDS", "16", 16),
     ("PKI_OCSP_LIFETIME", "12h", timedelta(hours=12)),
     ("CA_PASSPHRASE_FILE", "/run/p", Path("/run/p")),
+    ("SIGNER_MODULES", "iss-a=b.c:d", (SignerModule("iss-a", "b.c", "d"),)),
     ("SIGNER_TIMEOUT", "2m", timedelta(minutes=2)),
     ("SIGNER_DEADLINE", "24h", timedelta(hours=24)),
     ("AUTH_TYPE", "none", AuthType.NONE),

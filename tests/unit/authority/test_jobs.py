@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 
 from certctl.acme.identifiers import dns_name
 from certctl.issuance.issuer import Issued, IssuerUnavailable, Template, TemplateError
+from certctl.storage import jobs
 from certctl.storage.database import Database, Json, Query, Statement
 from certctl.storage.sqlite import MEMORY, SqliteDatabase
 from tests.acme_client import b64, make_csr
@@ -19,6 +20,10 @@ from tests.unit.web.bench import Bench, BenchCase, Client, authority
 from tests.unit.web.wire import Response
 
 NAMES = ("www.example.org", "example.org")
+COPY = (
+    "INSERT INTO issuers (id, certificate, chain, created_at)"
+    " SELECT 'iss-other', certificate, chain, created_at FROM issuers"
+)
 
 
 class JobsCase(BenchCase):
@@ -347,6 +352,19 @@ class JudgedAgainTests(JobsCase):
         self.issuer.finish()
         self.assertIssued()
 
+    def test_issuer_that_stays_away(self) -> None:
+        """An order does not wait for ever for an issuer that no server has; what it signed is asked for later still."""
+        self.finalize()
+        self.issuer.look(IssuerUnavailable("away"))
+        self.bench.execute(COPY)
+        self.bench.execute("UPDATE issuance_jobs SET issuer_id = 'iss-other'")
+        self.bench.pass_by(hours=1, minutes=2)
+        self.assertEqual(self.state()["error"]["detail"], "the issuing CA did not answer in time")
+        self.assertEqual(self.count("issuance_jobs"), 1)
+        self.bench.execute("UPDATE issuance_jobs SET issuer_id = 'iss-internal-ca'")
+        self.bench.pass_by(minutes=2)
+        self.assertGone(0)
+
 
 class CrashTests(JobsCase):
     """A server dies at each step; another one goes on."""
@@ -402,6 +420,16 @@ class CrashTests(JobsCase):
             each.pass_by(seconds=60)
             each.result(each.parts.jobs.resume())
         self.assertEqual(len(self.issuer.asked), 2)
+        self.issuer.finish()
+        self.assertIssued()
+
+    def test_begun_twice(self) -> None:
+        """A job that the sweeper finds in the moment in which its finalize begins it is begun once."""
+        self.bench.parts.jobs.stop()
+        self.finalize()
+        self.move(self.restarted())
+        (job,) = self.bench.result(self.database.read(jobs.due(self.bench.now, 1)))
+        self.assertEqual([self.bench.parts.jobs.begin(job) for _ in range(2)], [True, False])
         self.issuer.finish()
         self.assertIssued()
 
