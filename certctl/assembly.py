@@ -164,7 +164,7 @@ def assemble(
     served = dispatch if settings.acme_server_enabled else None
     pki = PkiSite(held, publisher(settings, database, reactor), background, reactor)
     presence = Presence(database, trail, version=__version__, beat=settings.acme_server_gc_interval)
-    door = _door(ground, presence, local_key)
+    door = _door(ground, presence, pki, local_key)
     console = _console(ground, door, origin)
     api = None if door is None else ApiDispatch(door, origin, background)
     return Parts(
@@ -206,7 +206,7 @@ class _Ground:
     renewals: Renewals
 
 
-def _door(ground: _Ground, presence: Presence, local_key: str) -> Door | None:
+def _door(ground: _Ground, presence: Presence, pki: PkiSite, local_key: str) -> Door | None:
     settings = ground.settings
     if settings.auth_type is AuthType.NONE:
         return None
@@ -230,6 +230,8 @@ def _door(ground: _Ground, presence: Presence, local_key: str) -> Door | None:
         bindings=ground.bindings,
         supervision=Supervision(ground.database, ground.trail, accounts),
         presence=presence,
+        revocation_lists=pki.lists,
+        status_urls=lambda issuer_id: status_urls(settings, issuer_id),
         engine="PostgreSQL" if settings.on_postgres else "SQLite",
         withdrawal=withdrawal,
         mass_renewals=MassRenewals(ground.database, ground.trail, withdrawal, ground.reactor, polled),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 import attrs
@@ -14,10 +15,12 @@ from certctl.authority.issuers import Issuers
 from certctl.authority.mass_renewals import MassRenewals
 from certctl.authority.presence import Presence
 from certctl.authority.profiles import Profiles
+from certctl.authority.revocation_lists import RevocationLists
 from certctl.authority.rotation import Rotation
 from certctl.authority.supervision import Supervision
 from certctl.authority.trail import Trail
 from certctl.authority.withdrawal import Withdrawal
+from certctl.issuance.issuer import StatusUrls
 from certctl.storage.database import Database
 
 
@@ -38,6 +41,8 @@ class Administration:
     supervision: Supervision
     withdrawal: Withdrawal
     presence: Presence
+    revocation_lists: Callable[[str], Awaitable[RevocationLists | None]]
+    status_urls: Callable[[str], StatusUrls | None]  # of an issuer's certificates
     engine: str  # of the database: SQLite or PostgreSQL
     mass_renewals: MassRenewals
 

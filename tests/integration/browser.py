@@ -74,7 +74,7 @@ class Browser:
     def look(self, width: int, height: int, scheme: str = "light") -> None:
         """Have a screen of that size, and a system that wishes for light or dark."""
         command = self.driver.execute_cdp_cmd
-        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         command("Emulation.setDeviceMetricsOverride", metrics)
         wish = {"name": "prefers-color-scheme", "value": scheme}
         command("Emulation.setEmulatedMedia", {"features": [wish]})

@@ -20,6 +20,7 @@ from tests.integration.postgres import TEMPLATE, Loop, shared
 from tests.unit.storage import (
     contract,
     contract_audit,
+    contract_console,
     contract_eab_keys,
     contract_jobs,
     contract_objects,
@@ -96,6 +97,10 @@ class OrderTests(OnPostgres, contract_orders.OrderContract, SynchronousTestCase)
 
 class AuthorizationTests(OnPostgres, contract_orders.AuthorizationContract, SynchronousTestCase):
     pass
+
+
+class ConsoleTests(OnPostgres, contract_console.ConsoleContract, SynchronousTestCase):
+    """Sessions of the console, and servers."""
 
 
 class EabKeyTests(OnPostgres, contract_eab_keys.EabKeyContract, SynchronousTestCase):

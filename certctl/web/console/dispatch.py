@@ -17,7 +17,7 @@ from certctl.background import Background
 from certctl.storage.database import Unavailable
 from certctl.web.answer import TEXT, Answer
 from certctl.web.api.call import ApiError
-from certctl.web.api.door import Door
+from certctl.web.api.door import NAMED, Door
 from certctl.web.console import assets, cookies
 from certctl.web.console.forms import Form
 from certctl.web.console.rendering import Rendering
@@ -117,6 +117,8 @@ class ConsoleDispatch:
             if request.getHeader(b"hx-request") is None:  # and not a page that looks for news by itself
                 await self._sessions.used(signed_in.session)
             try:
+                if page.needs:
+                    self._door.must_include(NAMED[page.needs], signed_in.caller)
                 return await page.handler(visit)
             except ApiError as error:
                 return self._refused(visit, error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -37,7 +37,14 @@ class Rendering:
             words=words,
         )
         self._environment.filters.update(
-            time=time, span=span, pretty=pretty, short=short, names=names, count=count
+            time=time,
+            span=span,
+            pretty=pretty,
+            summary=summary,
+            short=short,
+            names=names,
+            count=count,
+            zip_same=zip_same,
         )
 
     def page(self, template: str, **context: Any) -> bytes:
@@ -72,6 +79,21 @@ def span(length: timedelta | float) -> str:
 def pretty(value: Any) -> str:
     """JSON for people."""
     return json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True, default=str)
+
+
+def summary(details: Mapping[str, Any]) -> str:
+    """The beginning of an event's details, on a line."""
+    text = ", ".join(f"{name}: {_flat(value)}" for name, value in details.items())
+    return text if len(text) <= 90 else f"{text[:88]}…"
+
+
+def _flat(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def zip_same(values: Iterable[str]) -> list[tuple[str, str]]:
+    """Values as a choice whose words are the values."""
+    return [(each, each) for each in values]
 
 
 def short(id: str, digits: int = 10) -> str:

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from certctl.web.console import certificates, dashboard, orders, revocations
+from certctl.web.console import (
+    accounts,
+    api_keys,
+    audit,
+    certificates,
+    dashboard,
+    eab_keys,
+    issuers,
+    orders,
+    profiles,
+    revocations,
+)
 from certctl.web.console.visit import Page
 
 PAGES: tuple[Page, ...] = (
@@ -10,4 +21,10 @@ PAGES: tuple[Page, ...] = (
     *certificates.PAGES,
     *revocations.PAGES,
     *orders.PAGES,
+    *profiles.PAGES,
+    *accounts.PAGES,
+    *eab_keys.PAGES,
+    *issuers.PAGES,
+    *audit.PAGES,
+    *api_keys.PAGES,
 )

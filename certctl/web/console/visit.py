@@ -100,3 +100,4 @@ class Page:
     method: str
     path: str  # below /console/
     handler: Handler
+    needs: str = ""  # the operation that the page is there for; who may not ask for it does not see the page

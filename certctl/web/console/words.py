@@ -52,8 +52,8 @@ def done(key: str) -> str:
 _PROBLEMS = {
     "connection": "could not connect",
     "dns": "name not found in the DNS",
-    "unauthorized": "not the right answer",
-    "incorrectResponse": "not the right answer",
+    "unauthorized": "wrong answer",
+    "incorrectResponse": "wrong answer",
     "tls": "TLS handshake failed",
     "caa": "CAA forbids it",
     "rejectedIdentifier": "name not allowed",
@@ -90,3 +90,8 @@ def moment(text: str) -> datetime:
 def reasons() -> list[tuple[str, str]]:
     """The reasons for a revocation, as a choice."""
     return [(name, f"{name}: {sentence}") for name, sentence in REASONS.items()]
+
+
+def roles() -> list[tuple[str, str]]:
+    """The roles, as a choice."""
+    return [(name, f"{name}: {sentence}") for name, sentence in ROLES.items()]

@@ -86,6 +86,11 @@ class PkiSite:
         self._background = background
         self._reactor = reactor
 
+    async def lists(self, issuer_id: str) -> RevocationLists | None:
+        """The CRLs of an issuer; None if there is none of that id. Raises IssuerUnavailable."""
+        found = await self._publication(issuer_id)
+        return None if found is None else found.lists
+
     def shortcut(self, request: Request) -> Deferred[bytes] | None:
         """Serve a request below ``/pki/``; None for any other."""
         if not request.path.startswith(PREFIX):

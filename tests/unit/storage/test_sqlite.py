@@ -31,6 +31,7 @@ from certctl.storage.sqlite import MEMORY, DatabaseInUse, SqliteDatabase, connec
 from tests.unit.storage import (
     contract,
     contract_audit,
+    contract_console,
     contract_eab_keys,
     contract_jobs,
     contract_objects,
@@ -88,6 +89,10 @@ class AuthorizationTests(InMemory, contract_orders.AuthorizationContract, Synchr
 
 class FailureTests(InMemory, contract_orders.FailureContract, SynchronousTestCase):
     pass
+
+
+class ConsoleTests(InMemory, contract_console.ConsoleContract, SynchronousTestCase):
+    """Sessions of the console, and servers."""
 
 
 class EabKeyTests(InMemory, contract_eab_keys.EabKeyContract, SynchronousTestCase):

@@ -27,9 +27,9 @@ class Visitor:
         """Open a page."""
         return self._keep(self.bench.request("GET", self._url(path), b"", self._headers(headers)))
 
-    def post(self, path: str, csrf: str | None = None, **fields: str | list[str]) -> Response:
+    def post(self, path: str, **fields: str | list[str]) -> Response:
         """Send a form, with the token of the page before."""
-        return self.send(path, {"csrf": self.csrf if csrf is None else csrf, **fields})
+        return self.send(path, {"csrf": self.csrf, **fields})
 
     def send(self, path: str, fields: dict[str, str | list[str]], **headers: str) -> Response:
         """Send whatever fields."""
