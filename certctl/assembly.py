@@ -8,6 +8,7 @@ and a database in memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import attrs
@@ -28,6 +29,7 @@ from certctl.assembly_values import (
     publisher,
     rates,
     renewal_information,
+    status_urls,
 )
 from certctl.authority import Authority, Service
 from certctl.authority.accounts import Accounts
@@ -231,7 +233,7 @@ def _door(ground: _Ground, presence: Presence, pki: PkiSite, local_key: str) -> 
         supervision=Supervision(ground.database, ground.trail, accounts),
         presence=presence,
         revocation_lists=pki.lists,
-        status_urls=lambda issuer_id: status_urls(settings, issuer_id),
+        status_urls=partial(status_urls, settings),
         engine="PostgreSQL" if settings.on_postgres else "SQLite",
         withdrawal=withdrawal,
         mass_renewals=MassRenewals(ground.database, ground.trail, withdrawal, ground.reactor, polled),
