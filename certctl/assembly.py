@@ -22,6 +22,7 @@ from certctl.acme.objects import Account, ChallengeType
 from certctl.assembly_values import (
     account_rules,
     concurrency,
+    console_sessions,
     fixed_keys,
     kept,
     network,
@@ -39,7 +40,6 @@ from certctl.authority.authorizations import Authorizations
 from certctl.authority.bindings import Bindings
 from certctl.authority.caa import Permission
 from certctl.authority.challenges import Challenges
-from certctl.authority.console_sessions import ConsoleSessions
 from certctl.authority.enrolment import Enrolment
 from certctl.authority.issuance import Issuance
 from certctl.authority.issuers import Issuers
@@ -245,13 +245,7 @@ def _console(ground: _Ground, door: Door | None, origin: Origin) -> ConsoleDispa
     settings = ground.settings
     if door is None or not settings.console_enabled:
         return None
-    sessions = ConsoleSessions(
-        ground.database,
-        ground.trail,
-        door.administration.api_keys,
-        idle=settings.console_session_idle,
-        longest=settings.console_session_lifetime,
-    )
+    sessions = console_sessions(settings, ground.database, ground.trail, door.administration.api_keys)
     return ConsoleDispatch(door, sessions, origin, ground.background)
 
 

@@ -9,13 +9,15 @@ from typing import Any
 from certctl.acme.account_rules import AccountRules
 from certctl.acme.objects import ChallengeType
 from certctl.acme.profile_policy import Binding
-from certctl.authority.api_keys import FixedKey
+from certctl.authority.api_keys import ApiKeys, FixedKey
+from certctl.authority.console_sessions import ConsoleSessions
 from certctl.authority.issuers import Issuers
 from certctl.authority.limits import Rates
 from certctl.authority.operators import Role
 from certctl.authority.profile_rules import ProfileRules
 from certctl.authority.renewal_news import RenewalNews
 from certctl.authority.renewals import Renewals
+from certctl.authority.trail import Trail
 from certctl.issuance.issuer import StatusSigner, StatusUrls
 from certctl.settings import Settings
 from certctl.storage.database import Database
@@ -120,4 +122,17 @@ def renewal_information(
         meter,
         enabled=settings.acme_server_ari_enabled,
         poll_interval=settings.acme_server_ari_poll_interval,
+    )
+
+
+def console_sessions(
+    settings: Settings, database: Database, trail: Trail, api_keys: ApiKeys
+) -> ConsoleSessions:
+    """Sessions of the console, for as long as the settings let them be."""
+    return ConsoleSessions(
+        database,
+        trail,
+        api_keys,
+        idle=settings.console_session_idle,
+        longest=settings.console_session_lifetime,
     )
