@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,7 +21,7 @@ import psycopg2
 
 from tests.integration.acme import Refused, Session
 from tests.integration.postgres import PostgresServer, shared
-from tests.integration.server import HOST, RunningServer, ServerTestCase, free_port, run
+from tests.integration.server import HOST, READY_WITHIN, RunningServer, ServerTestCase, free_port, run
 from tests.integration.test_crash import Client, Told
 from tests.unit.web.wire import Response
 
@@ -202,7 +203,12 @@ class FleetCase(ServerTestCase):
     # The judge.
 
     def judge(self, row: Row, told: Sequence[Told]) -> None:
-        """Compare what clients were told with the database, and the database with its audit."""
+        """Compare what clients were told with the database, and the database with its audit, whose chain is whole."""
+        self.compare(row, told)
+        self.verify_chain()
+
+    def compare(self, row: Row, told: Sequence[Told]) -> None:
+        """Count what is not as clients were told, or not as the audit says."""
         accounts = {id for (id,) in self.sql("SELECT id FROM acme_accounts")}
         orders = {
             id: (status, cert)
@@ -233,7 +239,6 @@ class FleetCase(ServerTestCase):
         row.stuck += sum(1 for id in promised_orders if orders.get(id, ("",))[0] != "valid")
         row.certificates = len(versions)
         row.unaudited += self._unaudited(accounts, set(orders), versions)
-        self._verify_chain()
 
     def _unaudited(self, accounts: set[str], orders: set[str], versions: list[tuple[Any, ...]]) -> int:
         """How many changes have no audit row, or several, and how many audit rows no change."""
@@ -255,7 +260,7 @@ class FleetCase(ServerTestCase):
             wrong += sum(((found - counts) + (counts - found)).values())
         return wrong
 
-    def _verify_chain(self) -> None:
+    def verify_chain(self) -> None:
         """Raise AssertionError if the trail's chain is not whole, or does not hold every event in the end."""
         last = "SELECT max(id) FROM audit_events"
 
@@ -272,10 +277,11 @@ class FleetCase(ServerTestCase):
 class Balancer:
     """HAProxy before several servers: TCP, round robin, nothing sticky. To clients it looks like a server."""
 
-    def __init__(self, directory: Path, servers: Sequence[RunningServer]) -> None:
+    def __init__(self, directory: Path, servers: Sequence[RunningServer], *, in_turn: bool = True) -> None:
+        """If not in turn, the first server gets everything as long as it is there."""
         self.port = free_port()
         self.root = self.trust = servers[0].root
-        self.rows = servers[0].rows
+        spare = "" if in_turn else " backup"
         config = directory / "haproxy.cfg"
         lines = [
             "global",
@@ -291,12 +297,16 @@ class Balancer:
             f"  bind {HOST}:{self.port}",
             "  balance roundrobin",
             *(
-                f"  server s{number} {HOST}:{each.port} check inter 200ms fall 2 rise 1"
+                f"  server s{number} {HOST}:{each.port} check inter 200ms fall 2 rise 1{spare if number else ''}"
                 for number, each in enumerate(servers)
             ),
         ]
         config.write_text("\n".join(lines) + "\n")
         self._process = _started(directory, config)
+        deadline = time.monotonic() + READY_WITHIN
+        while not _answers(self.port):
+            assert time.monotonic() < deadline and self._process.poll() is None, "HAProxy does not start"
+            time.sleep(0.05)
 
     @property
     def url(self) -> str:
@@ -313,6 +323,15 @@ class Balancer:
         self._process.wait(10)
 
 
+def _answers(port: int) -> bool:
+    """Whether connections are taken there."""
+    try:
+        socket.create_connection((HOST, port), timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
 def _started(directory: Path, config: Path) -> subprocess.Popen[bytes]:
     program = shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin:/usr/bin")
     if program is None:
@@ -324,13 +343,9 @@ def _started(directory: Path, config: Path) -> subprocess.Popen[bytes]:
 
 
 @contextmanager
-def locked(postgres: PostgresServer, name: str, table: str) -> Iterator[None]:
-    """Nobody else touches a table until the end of the block."""
-    connection = psycopg2.connect(postgres.url(name))
-    try:
+def locked(postgres: PostgresServer, name: str, table: str) -> Iterator[Callable[[], None]]:
+    """Nobody else touches a table until the end of the block, or until what it gives is called."""
+    with closing(psycopg2.connect(postgres.url(name))) as connection:
         connection.cursor().execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
-        yield
-    finally:
-        with suppress(Exception):
-            connection.commit()
-        connection.close()
+        yield connection.commit
+        connection.commit()

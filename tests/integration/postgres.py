@@ -10,8 +10,8 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Coroutine, Sequence
-from contextlib import closing
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import closing, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -55,6 +55,15 @@ def _unprivileged() -> list[str]:
         "--pdeathsig",
         "QUIT",
     ]
+
+
+def _parents() -> Iterator[tuple[int, int]]:
+    """Each process and its parent."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):  # it ended meanwhile
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                yield int(entry.name), int(fields[1])
 
 
 def _user() -> pwd.struct_passwd:
@@ -140,6 +149,14 @@ class PostgresServer:
             self._process.send_signal(how)
             self._process.wait(READY_WITHIN)
             self._process = None
+
+    def kill(self) -> None:
+        """Kill all of its processes with -9, as a power cut would."""
+        children = [pid for pid, parent in _parents() if parent == self.pid]
+        for pid in (self.pid, *children):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.stop(signal.SIGKILL)
 
     def remove(self) -> None:
         """Stop it, and leave nothing behind."""
