@@ -142,7 +142,7 @@ class Wire(txpostgres.Connection):  # type: ignore[misc]
         """Notice an idle connection's end, which txpostgres would raise into the reactor."""
         try:
             super().doRead()
-        except psycopg2.Error:
+        except (psycopg2.Error, ValueError):  # ValueError: there is no socket left to be read from
             self.end()
 
     def connectionLost(self, reason: Failure) -> None:
