@@ -28,10 +28,11 @@ from certctl.issuance.passphrase import Passphrase
 from certctl.sealing import FILE as SECRET_KEY
 from certctl.sealing import Seal
 from certctl.settings import Settings
-from certctl.storage import issuers, profiles, sealing
+from certctl.storage import issuers, profiles, restores, sealing
 from certctl.storage.database import Conflict, Database
 
 DEFAULT_PROFILE = "prof-default"
+RESTORED = "restored"  # the file in the state directory that a restore leaves for the next start
 API_KEY = "api-key"  # the file in the state directory whose key may do everything
 DEFAULT_LIFETIME = timedelta(days=90)
 FILES = 65_536  # open files and sockets
@@ -113,6 +114,19 @@ def names(settings: Settings) -> list[Identifier]:
             except IdentifierError:  # a host's name may be none that a certificate could have
                 continue
     return [each for each in found if each.value not in ("0.0.0.0", "::")]
+
+
+async def note_restore(database: Database, trail: Trail, state: Path) -> None:
+    """Record that a backup was put back, if ``certctl restore`` says so by a file, which goes then."""
+    marker = state / RESTORED
+    if not marker.exists():
+        return
+    at = trail.now()
+    event = Event(
+        actor=SYSTEM, action=Action.RESTORED, resource_type="server", resource_id=socket.gethostname()
+    )
+    await trail.record(at, event, restores.record(at))
+    marker.unlink()
 
 
 async def is_retired(database: Database, issuer_id: str) -> bool:

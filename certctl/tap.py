@@ -157,6 +157,7 @@ class Daemon(Service):
         tls_files = settings.server_tls_cert_path, settings.server_tls_key_path
         self._care = TlsCare(self._tls, tls_files, self._own_certificate, start.now)
         self._care.renew()
+        await start.note_restore(self._database, self._parts.trail, settings.state_dir)
         await start.share_secret(self._database, self._parts.trail, seal, settings.secret_key_accept)
         warnings = await start.profile_warnings(self._database)
         if not self.running:  # asked to stop meanwhile

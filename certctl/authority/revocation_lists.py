@@ -5,7 +5,9 @@ after, once a second at most and only if somebody asks for a list or an answer. 
 are the octets of its entry, gathered by the day on which the certificate ends, so that the expired go by the day.
 
 All servers on one database make the same list: its time is that of the newest revocation, or of the beginning of the
-slot in which there was none, and its number is that time with the newest revocation's number.
+slot in which there was none, and its number is that time with the newest revocation's number. A database that was put
+back from a backup has forgotten revocations; so the time is not before that either, and numbers go on (RFC 5280 section
+5.2.3).
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from twisted.internet.task import deferLater
 
 from certctl.issuance.crl import MAX_SHARDS, RevocationList, entry
 from certctl.issuance.issuer import StatusSigner, StatusUrls
-from certctl.storage import revocations
+from certctl.storage import restores, revocations
 from certctl.storage.database import Database, Unavailable
 from certctl.storage.revocations import Revoked
 
@@ -66,6 +68,7 @@ class RevocationLists:
             tuple[int, int], bytearray
         ] = {}  # by shard, and by the day on which certificates end
         self._signed: dict[tuple[int, int], Published] = {}
+        self._restored_at = restores.NEVER
         self._known_at: float | None = None
         self._waiting: list[Deferred[None]] | None = None  # who waits for the reading that is under way
 
@@ -118,6 +121,7 @@ class RevocationLists:
         """Read all revocations above the known ones, by pages, with a pause after each."""
         asked = self._clock.seconds()
         newest = await self._database.read(revocations.newest(self._issuer_id))
+        self._restored_at = await self._database.read(restores.last())
         keep_from = self._keep_from()
         while self.revision < newest:
             page = await self._database.read(revocations.after(self._issuer_id, self.revision, PAGE))
@@ -152,7 +156,7 @@ class RevocationLists:
         return int(self._clock.seconds()) // length * length
 
     def _this_update(self) -> datetime:
-        last = self._last.replace(microsecond=0)
+        last = max(self._last, self._restored_at).replace(microsecond=0)
         return max(datetime.fromtimestamp(self._slot(), UTC), last)
 
     def _keep_from(self) -> int:

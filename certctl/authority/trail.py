@@ -74,6 +74,7 @@ class Action(StrEnum):
     PROFILE_CREATED = "profile_created"
     PROFILE_DELETED = "profile_deleted"
     RATE_LIMITED = "acme_rate_limited"
+    RESTORED = "backup_restored"
     SECRET_RECORDED = "secret_key_recorded"
 
 

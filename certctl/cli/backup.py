@@ -19,6 +19,7 @@ from certctl.cli.archive import DATABASE, STATE, Member
 from certctl.cli.failures import Exit, Failure
 from certctl.cli.session import session, with_json
 from certctl.settings import Settings
+from certctl.start import RESTORED
 from certctl.storage import inspection, offline
 from certctl.storage.database import Unavailable
 
@@ -243,6 +244,7 @@ def _put(place: Path, settings: Settings) -> None:
     if database is not None:
         database.parent.mkdir(mode=archive.DIRECTORY_MODE, parents=True, exist_ok=True)
         shutil.move(place / DATABASE, database)
+    (state / RESTORED).touch(archive.FILE_MODE)
     _hand_over(state, database)
 
 

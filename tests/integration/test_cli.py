@@ -7,14 +7,21 @@ import os
 import re
 import shutil
 import tarfile
+import threading
+import time
+from contextlib import closing
 from pathlib import Path
 
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.trial.unittest import SkipTest
 
+from tests.acme_client import b64
 from tests.integration import postgres
 from tests.integration.acme import Session, serial_of
 from tests.integration.clients import P256, Certbot
 from tests.integration.server import HOST, PROGRAMS, Ran, RunningServer, ServerTestCase, free_port, run
+from tests.integration.test_crash import Client
 from tests.integration.test_tls import pem, signed
 from tests.unit.web.tls_cases import private_pem
 
@@ -185,6 +192,88 @@ class BackupTests(CommandCase):
             chain_of = ("-CAfile", server.root, "-untrusted", issued.chain)
             run("openssl", "verify", *chain_of, held).must_succeed()
         self.assertNotIn("\nfail ", self.on_host(server, "doctor"))
+
+    def test_under_load(self) -> None:
+        """Backed up while clients work, with keys under a passphrase, and restored into an empty directory elsewhere.
+
+        What was promised before the backup holds; CRLs go on; no nonce of before is good; nothing is half there.
+        """
+        folder = self.path()
+        passphrase = folder / "passphrase"
+        passphrase.write_text("correct horse battery staple\n")
+        server = self.served(CERTCTL_CA_PASSPHRASE_FILE=str(passphrase))
+        over = threading.Event()
+        self.addCleanup(over.set)
+        clients = [Client(server, number, over) for number in range(3)]
+        for each in clients:
+            each.start()
+        session = Session(server)
+        session.register()
+        mine = [session.certificate(f"{number}.corp.example") for number in range(3)]
+        self.revoke(session, mine[0])
+        file = folder / "backup.tar.gz"
+        self.on_host(server, "backup", file)
+        with tarfile.open(file) as archive:
+            for name in ("root-ca-key.pem", "issuing-ca-key.pem"):
+                member = archive.extractfile(f"state/{name}")
+                assert member is not None
+                self.assertIn(b"ENCRYPTED PRIVATE KEY", member.read())
+            self.assertNotIn(passphrase.read_bytes().strip(), file.read_bytes())
+        self.revoke(session, mine[1])  # forgotten by the restore
+        number = self.crl(server).extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+        nonce = session.fresh_nonce()
+        over.set()
+        for each in clients:
+            each.join(60)
+            self.assertEqual(each.told.surprises, [])
+        server.stop()
+        shutil.rmtree(server.state)
+        self.on_host(server, "restore", file)
+        server.settings["CERTCTL_CA_PASSPHRASE_FILE"] = ""
+        ran = run(*server.command, cwd=server.directory, env=server.settings, within=30)
+        self.assertIn("the key is encrypted; name the file", ran.output)
+        server.settings["CERTCTL_CA_PASSPHRASE_FILE"] = str(passphrase)
+        server.start()
+        session.close()
+        self.assertEqual(session.send("new-order", {"identifiers": []}, nonce=nonce).error, "badNonce")
+        found = self.crl(server)
+        self.assertGreater(found.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number, number)
+        listed = {f"{each.serial_number:x}" for each in found}
+        self.assertIn(serial_of(mine[0]), listed)
+        self.assertNotIn(serial_of(mine[1]), listed)
+        for one in mine[1:]:
+            self.revoke(session, one)
+        listed = {f"{each.serial_number:x}" for each in self.crl(server)}
+        self.assertGreaterEqual(listed, {serial_of(each) for each in mine})
+        session.certificate("after.corp.example")
+        self.whole(server)
+
+    def whole(self, server: RunningServer) -> None:
+        """The database is whole, the trail says that it was restored, and the doctor finds nothing wrong."""
+        self.assertEqual(server.rows("PRAGMA integrity_check"), [("ok",)])
+        self.assertEqual(server.rows("PRAGMA foreign_key_check"), [])
+        orders = server.rows("SELECT id FROM acme_orders WHERE status = 'valid'")
+        self.assertGreater(len(orders), 3)
+        self.assertEqual(sorted(orders), sorted(server.rows("SELECT order_id FROM certificate_versions")))
+        restored = server.rows("SELECT count(*) FROM audit_events WHERE action = 'backup_restored'")
+        self.assertEqual(restored, [(1,)])
+        self.assertFalse((server.state / "restored").exists())
+        self.assertNotIn("\nfail ", self.on_host(server, "doctor"))
+        self.assertIn("keys are encrypted", self.on_host(server, "doctor"))
+        self.on_host(server, "audit", "verify")
+
+    def revoke(self, session: Session, chain: bytes) -> None:
+        """Revoke a certificate, and wait until a list can say so."""
+        der = x509.load_pem_x509_certificate(chain).public_bytes(Encoding.DER)
+        session.nonce = None
+        session.post("revoke-cert", {"certificate": b64(der)})
+        time.sleep(1.5)
+
+    def crl(self, server: RunningServer) -> x509.CertificateRevocationList:
+        """The list of revoked certificates."""
+        with closing(server.connect()) as connection:
+            connection.request("GET", "/pki/iss-internal-ca/crl")
+            return x509.load_der_x509_crl(connection.getresponse().read())
 
     def test_what_was_there(self) -> None:
         """With --force, what was there is put aside, and a damaged backup touches nothing."""

@@ -28,7 +28,7 @@ from certctl.issuance.issuer import StatusUrls
 from certctl.issuance.ocsp import MAX_CERT_IDS, Error, Request
 from certctl.issuance.responder import Responder
 from certctl.issuance.status import LocalStatusSigner
-from certctl.storage import authorizations, certificates, orders
+from certctl.storage import authorizations, certificates, orders, restores
 from certctl.storage.database import Database, Query, Unavailable
 from certctl.storage.sqlite import MEMORY, SqliteDatabase
 from tests.unit.issuance.cases import opened
@@ -133,6 +133,23 @@ class ListTests(StatusCase):
         number = found.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
         self.assertGreater(number, 0)
         self.assertEqual(found.next_update_utc, found.last_update_utc + DAY)
+
+    def test_restored(self) -> None:
+        """After a backup was put back, numbers and times go on, though revocations are forgotten."""
+        self.revoke()
+        before = self.got()
+        self.rows(
+            "UPDATE certificate_versions SET revoked_at = NULL, revocation_reason = NULL, revocation_number = NULL"
+        )
+        lists, _ = self.made()
+        self.assertLess(self.got(lists).number, before.number)
+        self.clock.advance(60)
+        self.write(restores.record(NOW + timedelta(seconds=self.clock.seconds() - NOW.timestamp())))
+        lists, _ = self.made()
+        after = self.got(lists)
+        self.assertGreater(after.number, before.number)
+        self.assertGreater(after.this_update, before.this_update)
+        self.assertLessEqual(after.this_update.timestamp(), self.clock.seconds())
 
     def test_revoked(self) -> None:
         """A revocation is in the next list with its time and reason, and the number is higher."""
