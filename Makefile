@@ -40,7 +40,7 @@ LOCKED := $(shell command -v flock >/dev/null && echo flock .make.lock) $(MAKE) 
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint docs lock clean install install-test test-packages
+.PHONY: help run test lint docs site lock clean install install-test test-packages
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -70,6 +70,10 @@ lint: ## Check style (ruff) and types (mypy).
 docs: ## Make the tables of settings in docs/, and etc/certctl.env, from certctl/settings.py.
 	@$(LOCKED) install
 	$(VENV)/bin/python -m certctl.settings_docs .
+
+site: ## Make the documentation's site in build/site; a link that leads nowhere fails it.
+	@$(LOCKED) install-test
+	PYTHONPATH=. $(VENV)/bin/mkdocs build --strict --quiet
 
 # uv resolves for all Pythons at once; this version of it, because later ones refuse txpostgres' .tar.bz2.
 lock: ## Make the lock files anew from setup.cfg, with the newest versions.
