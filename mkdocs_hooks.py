@@ -1,4 +1,4 @@
-"""What the documentation's site does with links that lead out of docs/: README.md is its first page, files are named."""
+"""What the documentation's site does with links that lead out of docs/: README.md is a page, other files are named."""
 
 from __future__ import annotations
 
