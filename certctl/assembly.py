@@ -236,6 +236,7 @@ def _door(ground: _Ground, presence: Presence, pki: PkiSite, local_key: str) -> 
         status_urls=partial(status_urls, settings),
         engine="PostgreSQL" if settings.on_postgres else "SQLite",
         withdrawal=withdrawal,
+        renewals=ground.renewals,
         mass_renewals=MassRenewals(ground.database, ground.trail, withdrawal, ground.reactor, polled),
     )
     return Door(administration, settings.api_requests_per_minute)

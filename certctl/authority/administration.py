@@ -15,6 +15,7 @@ from certctl.authority.issuers import Issuers
 from certctl.authority.mass_renewals import MassRenewals
 from certctl.authority.presence import Presence
 from certctl.authority.profiles import Profiles
+from certctl.authority.renewals import Renewals
 from certctl.authority.revocation_lists import RevocationLists
 from certctl.authority.rotation import Rotation
 from certctl.authority.supervision import Supervision
@@ -45,6 +46,7 @@ class Administration:
     status_urls: Callable[[str], StatusUrls | None]  # of an issuer's certificates
     engine: str  # of the database: SQLite or PostgreSQL
     mass_renewals: MassRenewals
+    renewals: Renewals
 
     def now(self) -> datetime:
         """The time, in UTC."""

@@ -87,6 +87,14 @@ class Renewals:
         self._observer.told(kept.info.kind, remembered=remembered)
         return attrs.evolve(kept.info, ask_again=self._poll_interval * (1 - JITTER * random.random()))
 
+    async def of(self, certificate: Certificate) -> RenewalInfo | None:
+        """What the client of a certificate is told, for an operator; None if nobody is told anything of it."""
+        await self._news.fresh()
+        profile = self._news.profiles.get(certificate.profile_id)
+        if not self.enabled or profile is None:
+            return None
+        return self._judge(profile, certificate)
+
     async def _look(self, profile: Profile, text: str, kept: _Kept | None, edition: int) -> _Kept:
         """Ask the database what is so now: of a certificate that is known already, what became of it."""
         if kept is None:

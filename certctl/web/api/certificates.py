@@ -145,6 +145,35 @@ async def download_certificate(call: Call[Nothing, Download]) -> Reply:
     return Reply(content=content, content_type=content_type, headers={"Content-Disposition": disposition})
 
 
+class CertificateRenewal(msgspec.Struct, kw_only=True):
+    """The renewal information that the client of a certificate is given (RFC 9773), null where it is given none.
+
+    ``kind`` says whether the window is the ``usual`` one of its life, ``moved`` by an operator, or ``overdue``, as the
+    certificate was revoked.
+    """
+
+    window_start: datetime | None = None
+    window_end: datetime | None = None
+    kind: Literal["usual", "moved", "overdue"] | None = None
+    why: str | None = None
+    explanation_url: str | None = None
+
+
+async def certificate_renewal(call: Call[Nothing, Nothing]) -> Reply:
+    """Show when the client of a certificate is told to renew it, and why then."""
+    told = await call.administration.renewals.of(await _by_id(call))
+    if told is None:
+        return Reply(value=CertificateRenewal())
+    answer = CertificateRenewal(
+        window_start=told.window.start,
+        window_end=told.window.end,
+        kind=told.kind,  # type: ignore[arg-type]
+        why=told.why,
+        explanation_url=told.explanation_url,
+    )
+    return Reply(value=answer)
+
+
 async def whole(call: Call[Any, Any], found: Certificate) -> WholeCertificate:
     """A certificate with all that is known of it."""
     newer = await call.administration.database.read(search.replaced_by(found.id))
@@ -193,6 +222,7 @@ OPERATIONS = (
         "GET", "certificates", list_certificates, READ, Window[CertificateDocument], query=CertificateQuery
     ),
     Operation("GET", "certificates/<id>", certificate, READ, WholeCertificate),
+    Operation("GET", "certificates/<id>/renewal", certificate_renewal, READ, CertificateRenewal),
     Operation(
         "GET",
         "certificates/<id>/download",

@@ -77,6 +77,7 @@ async def _shown(visit: Visit, error: str = "", status: int = 200) -> Answer:
         decoded=msgspec.structs.asdict(certificate.decoded),
         issuer=issuer,
         history=history.data,
+        renewal=await visit.ask("certificate_renewal", id=visit.id),
     )
 
 

@@ -12,6 +12,7 @@ from certctl.web.console import (
     issuers,
     orders,
     profiles,
+    renewals,
     revocations,
 )
 from certctl.web.console.visit import Page
@@ -20,6 +21,7 @@ PAGES: tuple[Page, ...] = (
     *dashboard.PAGES,
     *certificates.PAGES,
     *revocations.PAGES,
+    *renewals.PAGES,
     *orders.PAGES,
     *profiles.PAGES,
     *accounts.PAGES,

@@ -19,6 +19,9 @@ DONE = {
     "names-unpaused": "The account may order these names again.",
     "eab-revoked": "The key is revoked: it binds no account any more.",
     "key-revoked": "The key is revoked, and whoever was signed in with it is signed out.",
+    "renewal-started": "It has begun: clients are told the new time when they ask next.",
+    "renewal-cancelled": "It is cancelled: certificates are renewed when they would have been before.",
+    "renewal-finished": "It is finished.",
     "revoked": "The certificate is revoked. CRL and OCSP say so from now on.",
     "revoked-none": "No certificate was revoked: none was left that this filter finds.",
 }

@@ -25,6 +25,7 @@ class EveryPageTests(ConsoleCase):
         super().setUp()
         client = self.bench.account(contact=["mailto:ops@corp.example"])
         client.issue("a.corp.example")
+        self.bench.pass_by(minutes=1)  # mass renewals are of what was issued before
         value = self.bench.value
         self.ids = {
             "certificates": value("SELECT id FROM certificate_versions"),
@@ -35,6 +36,12 @@ class EveryPageTests(ConsoleCase):
             "eab-keys": self.ok("POST", "eab-keys", {"profile_id": DEFAULT, "name": "team"}, status=201)[
                 "id"
             ],
+            "renewals": self.ok(
+                "POST",
+                "renewals",
+                {"name": "drill", "due_at": "2026-05-19T12:00:00Z", "profile_id": DEFAULT, "drill": True},
+                status=201,
+            )["id"],
             "keys": self.ok("POST", "keys", {"name": "some", "role": "operator"}, status=201)["id"],
         }
 
@@ -96,6 +103,7 @@ class EveryPageTests(ConsoleCase):
                 "profile_id": DEFAULT,
                 "issuer_id": ISSUER,
                 "max_ttl": "90d",
+                "due_in": "24h",
                 "acme_auth_mode": "challenge",
                 "paused": "yes",
                 "version": "1",
