@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -281,8 +282,9 @@ class LookTests(ConsoleCase):
             browser.go(path)
             for finding in self._look_at(name):
                 wrong.setdefault(finding, []).append(name)
+            complaints = browser.complaints()
+            self.assertEqual([each for each in complaints if "status of 404" not in each], [], name)
         self.assertEqual(wrong, {}, "\n".join(f"{each}: {', '.join(names)}" for each, names in wrong.items()))
-        self.calm()
 
     def test_keyboard(self) -> None:
         """The first key leads past the navigation; every link and field shows when it has the focus."""
@@ -331,6 +333,8 @@ class LookTests(ConsoleCase):
             "certificate": f"certificates/{certificate}",
             "certificate-revoked": f"certificates/{revoked}",
             "revoke": "revoke?name=*.corp.example",
+            "renewals": "renewals",
+            "renewal": f"renewals/{row('SELECT max(id) FROM mass_renewals')[0][0]}",
             "orders": "orders",
             "order": f"orders/{failed}",
             "profiles": "profiles",
@@ -360,4 +364,7 @@ class LookTests(ConsoleCase):
         for name, role in (("alice", "admin"), ("grafana", "read-only")):
             self.ask("POST", "keys", {"name": name, "role": role})
         self.fail_by_http01("www.corp.internal")
+        due = datetime.now(UTC) + timedelta(hours=24)
+        plan = {"name": "New CA", "due_at": due.isoformat(), "profile_id": "prof-default", "drill": True}
+        self.ask("POST", "renewals", {**plan, "explanation": "The issuing CA is about to be replaced."})
         self.server.wait_logged("audit checkpoint")
