@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any
 
 import attrs
@@ -14,6 +15,7 @@ from certctl.acme.problems import Problem
 JSON = "application/json"
 PROBLEM = "application/problem+json"
 TEXT = "text/plain; charset=utf-8"
+_WORDS = {each.value: each.phrase.encode("ascii") for each in HTTPStatus}  # twisted.web has none for 421 and 429
 
 
 @attrs.frozen(kw_only=True)
@@ -29,7 +31,7 @@ class Answer:
 
     def send(self, request: Request) -> bytes:
         """Put status and headers into a request's response, and return the body."""
-        request.setResponseCode(self.status)
+        request.setResponseCode(self.status, _WORDS.get(self.status))
         set_header = request.responseHeaders.setRawHeaders
         set_header("Server", ["certctl"])  # and not which version of what
         if self.body:
