@@ -15,7 +15,9 @@ from certctl.acme.problems import Problem
 JSON = "application/json"
 PROBLEM = "application/problem+json"
 TEXT = "text/plain; charset=utf-8"
-_WORDS = {each.value: each.phrase.encode("ascii") for each in HTTPStatus}  # twisted.web has none for 421 and 429
+_WORDS = {
+    each.value: each.phrase.encode("ascii") for each in HTTPStatus
+}  # twisted.web has none for 421 and 429
 
 
 @attrs.frozen(kw_only=True)
