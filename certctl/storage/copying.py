@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from graphlib import TopologicalSorter
@@ -34,6 +35,8 @@ _TYPES = (
     " WHERE table_schema = current_schema() AND table_name = ?"
 )
 _THERE = "SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema() ORDER BY 1"
+MOMENT = 32  # characters of a time in UTC with microseconds
+_SPECIAL = re.compile(r"[\\\t\n\r]")
 _ESCAPED = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})  # in the text format of COPY
 
 Tell = Callable[[str, int], None]
@@ -55,18 +58,12 @@ class Table:
 
     def rows(self, on_postgres: bool) -> Query[list[Row]]:
         """All rows in the order of their keys, which is that of octets on both engines."""
-        # As text, as JSON has numbers that no two readers read alike.
-        shown = {"jsonb": "{}::text"} if on_postgres else {}
-        listed = [
-            shown.get(type, "{}").format(name) for name, type in zip(self.columns, self.types, strict=True)
-        ]
-        collated = {
-            name
-            for name, type in zip(self.columns, self.types, strict=True)
-            if type == "text" and on_postgres
-        }
-        order = ", ".join(f'{each} COLLATE "C"' if each in collated else each for each in self.key)
-        return Query(f"SELECT {', '.join(listed)} FROM {self.name} ORDER BY {order}", (), list)
+        typed = dict(zip(self.columns, self.types, strict=True))
+        listed, order = self.columns, self.key
+        if on_postgres:
+            listed = tuple(_SHOWN.get(type, "{}").format(name) for name, type in typed.items())
+            order = tuple(f'{each} COLLATE "C"' if typed[each] == "text" else each for each in self.key)
+        return Query(f"SELECT {', '.join(listed)} FROM {self.name} ORDER BY {', '.join(order)}", (), list)
 
 
 @attrs.define
@@ -160,12 +157,12 @@ def _lock(cursor: Any, tables: Sequence[Table], there: Snapshot) -> None:
 def _copy(here: Snapshot, cursor: Any, table: Table, tell: Tell) -> Copied:
     copy = Copied(table)
     stream = here.stream(table.rows(on_postgres=False))
-    columns = ", ".join(table.columns)
+    columns, take = ", ".join(table.columns), [_TAKEN.get(type, _text) for type in table.types]
     while rows := list(islice(stream, AT_ONCE)):
         lines = []
         for row in rows:
-            kept = _kept(table, row)
-            copy.replaced += kept != _whole(table, row)
+            kept = [None if value is None else f(value) for f, value in zip(take, row, strict=True)]
+            copy.replaced += _is_replaced(row, kept)
             lines.append("\t".join(map(_field, kept)))
         cursor.copy_expert(f"COPY {table.name} ({columns}) FROM STDIN", io.StringIO("\n".join(lines) + "\n"))
         copy.rows += len(rows)
@@ -186,41 +183,45 @@ def _count_on(cursor: Any, table: Table) -> None:
 def _compare(here: Snapshot, there: Snapshot, copy: Copied) -> None:
     """Read everything back; raise Refused if a row is not what it was."""
     table, digest = copy.table, sha256()
+    take = [_TAKEN.get(type, _text) for type in table.types]
+    plain = [_PLAIN.get(type, _same) for type in table.types]
     streams = (each.stream(table.rows(each is there)) for each in (here, there))
     for one, other in zip_longest(*streams):
-        was = None if one is None else _canonical(table, _kept(table, one))
-        if was is None or other is None or was != _canonical(table, other):
+        was = one and [None if v is None else g(f(v)) for f, g, v in zip(take, plain, one, strict=True)]
+        found = other and [None if v is None else g(v) for g, v in zip(plain, other, strict=True)]
+        if was != found:
             row = one or other
             key = [each for each, column in zip(row, table.columns, strict=True) if column in table.key]
             raise Refused(f"{table.name} differs at {key}: nothing was kept; please report it")
-        digest.update(was)
+        digest.update(_line(found).encode("ascii"))
     copy.digest = digest.hexdigest()
 
 
-def _whole(table: Table, row: Row) -> list[Any]:
-    """A row of the source in the target's types."""
-    return [_typed(value, type) for value, type in zip(row, table.types, strict=True)]
+def _is_replaced(row: Row, kept: Sequence[Any]) -> bool:
+    """Whether a text of a row is not kept as it was."""
+    return any(
+        isinstance(value, str) and isinstance(other, str) and value != other
+        for value, other in zip(row, kept, strict=True)
+    )
 
 
-def _kept(table: Table, row: Row) -> list[Any]:
-    """A row of the source as the target keeps it."""
-    return [
-        _storable_json(value) if type == "jsonb" and value is not None else storable(value)
-        for value, type in zip(_whole(table, row), table.types, strict=True)
-    ]
+# What is made of the source's values for each of the target's types, as the target keeps them.
 
 
-def _typed(value: Any, type: str) -> Any:
-    if value is None:
-        return None
-    if type == "boolean":
-        return bool(value)
-    if type == "bytea":
-        return value.encode("utf-8") if isinstance(value, str) else bytes(value)
-    return value if isinstance(value, int) and type in ("bigint", "integer") else str(value)
+def _octets(value: Any) -> bytes:
+    return value.encode("utf-8") if isinstance(value, str) else bytes(value)
 
 
-def _storable_json(text: str) -> str:
+def _number(value: Any) -> Any:
+    return value if isinstance(value, int) else str(value)
+
+
+def _text(value: Any) -> str:
+    text = value if isinstance(value, str) else str(value)
+    return text.replace("\0", "\ufffd") if "\0" in text else text
+
+
+def _json(text: str) -> str:
     """The text of a JSON value, changed only where it says what PostgreSQL cannot keep."""
     if r"\u0000" in text or r"\ud" in text.lower():
         value = json.loads(text)
@@ -229,28 +230,46 @@ def _storable_json(text: str) -> str:
     return text
 
 
+_TAKEN: dict[str, Callable[[Any], Any]] = {
+    "boolean": bool,
+    "bytea": _octets,
+    "bigint": _number,
+    "integer": _number,
+    "jsonb": _json,
+}
+
+
+# What is compared: the same for what both engines mean by the same.
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _moment(text: str) -> Any:
+    is_canonical = len(text) == MOMENT and text.endswith("+00:00") and text[10] == "T"
+    return text if is_canonical else canonical_time(text)
+
+
+_PLAIN: dict[str, Callable[[Any], Any]] = {
+    "bytea": bytes,
+    "jsonb": json.loads,
+    "timestamp with time zone": _moment,
+}
+# How PostgreSQL is asked for it: JSON as text, as it has numbers that no two readers read alike.
+_SHOWN = {
+    "jsonb": "{}::text",
+    "timestamp with time zone": "to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"+00:00\"')",
+}
+_line = json.JSONEncoder(sort_keys=True, default=bytes.hex, separators=(",", ":")).encode
+
+
 def _field(value: Any) -> str:
     """A value in the text format of COPY."""
+    if isinstance(value, str):
+        return value.translate(_ESCAPED) if _SPECIAL.search(value) else value
     if value is None:
         return r"\N"
     if isinstance(value, bool):
         return "t" if value else "f"
-    if isinstance(value, bytes):
-        return rf"\\x{value.hex()}"
-    return str(value).translate(_ESCAPED)
-
-
-def _canonical(table: Table, row: Sequence[Any]) -> bytes:
-    """A row as octets that are the same whichever engine it was read from."""
-    values = [_plain(value, type) for value, type in zip(row, table.types, strict=True)]
-    return json.dumps(values, sort_keys=True).encode("ascii") + b"\n"
-
-
-def _plain(value: Any, type: str) -> Any:
-    if value is None:
-        return None
-    if type == "bytea":
-        return bytes(value).hex()
-    if type == "jsonb":
-        return json.loads(value)
-    return canonical_time(str(value)) if type == "timestamp with time zone" else value
+    return rf"\\x{value.hex()}" if isinstance(value, bytes) else str(value)

@@ -59,6 +59,51 @@ class SweeperTests(BenchCase):
         actions = "SELECT count(*) FROM audit_events WHERE action = 'acme_order_expired'"
         self.assertEqual(self.bench.value(actions), 5)
 
+    def test_retention(self) -> None:
+        """Settings say how long orders and certificates are kept; then they are gone for their client as well."""
+        bench = self.bench = self.served(
+            acme_server_order_ttl="1h",
+            acme_server_authz_ttl="2h",
+            acme_server_order_retention="48h",
+            acme_server_certificate_retention="240h",
+        )
+        client = bench.account()
+        nothing, issued = client.order("a.example"), client.issue("b.example")
+        bench.pass_by(hours=3)
+        bench.sweep()
+        bench.pass_by(hours=47)
+        bench.sweep()
+        self.assertEqual(client.read(nothing.location).status, 200)
+        bench.pass_by(hours=3)
+        bench.sweep()
+        self.assertProblem(client.read(nothing.location), "malformed", 404)
+        self.assertEqual(client.read(issued.url).status, 200)
+        bench.pass_by(days=97)
+        bench.sweep()
+        self.assertEqual(client.read(issued.order.location).status, 200)
+        bench.pass_by(days=2)
+        bench.sweep()
+        self.assertProblem(client.read(issued.url), "malformed", 404)
+        self.assertEqual(self.statuses("acme_orders") + self.statuses("acme_authorizations"), [])
+        self.assertEqual(client.issue("b.example").order.status, 201)
+
+    def test_another_leads(self) -> None:
+        """A server that does not lead sweeps nothing, and knows the nonces' keys of the coming days all the same."""
+        self.client.order("a.example")
+        self.bench.pass_by(hours=2)
+
+        async def led_by_another() -> bool:
+            return False
+
+        lead = self.bench.database.lead
+        self.patch(self.bench.database, "lead", led_by_another)
+        self.assertIsNone(self.bench.result(self.bench.parts.sweeper.take_turn()))
+        self.assertEqual(self.statuses("acme_orders"), ["ready"])
+        self.assertEqual(len(self.bench.database.nonce_keys), 2)
+        self.patch(self.bench.database, "lead", lead)
+        self.assertIsNotNone(self.bench.result(self.bench.parts.sweeper.take_turn()))
+        self.assertEqual(self.statuses("acme_orders"), ["invalid"])
+
     def test_finalized_orders_stay(self) -> None:
         """What has its certificate is never swept."""
         self.client.issue("a.example")
