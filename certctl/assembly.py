@@ -313,7 +313,7 @@ def _authority(ground: _Ground, challenges: Challenges, jobs: Jobs) -> Authority
             ground.issuers,
             authorizations,
             limits,
-            Replacements(database, ground.issuers, enabled=settings.acme_server_ari_enabled),
+            Replacements(database, ground.issuers, ground.renewals),
             ground.rules,
             ttl=settings.acme_server_order_ttl,
         ),

@@ -131,7 +131,7 @@ class Orders:
     ) -> None:
         """Store an order and what it needs, within the limits; raise Problem rateLimited beyond them."""
         limited = order.replaces is None  # a renewal is not held back (RFC 9773 section 5)
-        guards = self._limits.orders(terms, account) if limited else []
+        guards = [] if await self._replacements.awaited(order) else self._limits.orders(terms, account)
         placed = orders.insert(order, self._limits.under(terms).open_orders if limited else 0)
         try:
             await self._trail.record(now, event, *self._limits.spend(guards, now), *added, *placed)

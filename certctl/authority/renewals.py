@@ -7,17 +7,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import attrs
+from cryptography import x509
 
 from certctl.acme.mass_renewal import moved
-from certctl.acme.objects import Certificate, Profile
+from certctl.acme.objects import Certificate, Order, Profile
 from certctl.acme.policy import judge_profile
-from certctl.acme.problems import Problem, ProblemType
-from certctl.acme.renewal import Window, hurried, overdue
+from certctl.acme.problems import Problem, ProblemType, malformed
+from certctl.acme.renewal import CertID, Window, hurried, key_identifier_of, overdue
 from certctl.authority.profile_rules import advertised, renewal_policy
 from certctl.authority.renewal_news import RenewalNews
-from certctl.authority.replacements import find, parsed, unknown
 from certctl.authority.revocation import REASONS
-from certctl.storage import revocations
+from certctl.storage import certificates, revocations
 from certctl.storage.database import Database
 
 JITTER = 0.1  # of the poll interval, so that those who asked together do not ask together again
@@ -95,6 +95,15 @@ class Renewals:
             return None
         return self._judge(profile, certificate)
 
+    async def called(self, order: Order) -> bool:
+        """Whether a mass renewal asks for what an order would renew: the newest certificate of these very names."""
+        await self._news.fresh()
+        if not self._news.running:
+            return False
+        newest = certificates.newest(order.profile_id, order.account_id, order.identifiers)
+        found = await self._database.read(newest)
+        return found is not None and any(each.means(found) for each in self._news.running)
+
     async def _look(self, profile: Profile, text: str, kept: _Kept | None, edition: int) -> _Kept:
         """Ask the database what is so now: of a certificate that is known already, what became of it."""
         if kept is None:
@@ -142,6 +151,29 @@ class Renewals:
             return usual, "", None
         why = f"another issuer has taken the place of its own, whose certificates go by {_day(retiring[1])}"
         return hurried(usual, *retiring), why, None
+
+
+async def find(database: Database, cert_id: CertID) -> Certificate | None:
+    """The certificate of a certID; None if there is none."""
+    for certificate in await database.read(certificates.by_serial(cert_id.serial)):
+        signed_by = key_identifier_of(x509.load_der_x509_certificate(certificate.der))
+        if signed_by == cert_id.key_identifier:
+            return certificate
+    return None
+
+
+def parsed(text: str) -> CertID:
+    """Read a certID; raise Problem malformed for what is none (RFC 9773 section 4.1)."""
+    try:
+        return CertID.parse(text)
+    except ValueError as error:
+        raise malformed(str(error)) from None
+
+
+def unknown() -> Problem:
+    """What is said of a certificate that this profile has not issued."""
+    detail = "this profile has issued no such certificate"
+    return Problem(ProblemType.MALFORMED, detail, status=404)
 
 
 def _day(moment: datetime) -> str:

@@ -1,4 +1,4 @@
-"""Orders that replace a certificate (RFC 9773 section 5), and how a certID leads to one."""
+"""Orders that replace a certificate (RFC 9773 section 5)."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
-from cryptography import x509
 
 from certctl.acme.identifiers import Identifier
-from certctl.acme.objects import Account, Certificate
+from certctl.acme.objects import Account, Order
 from certctl.acme.problems import Problem, ProblemType, malformed
-from certctl.acme.renewal import CertID, key_identifier_of
 from certctl.authority.issuers import Issuers
-from certctl.storage import certificates, orders
+from certctl.authority.renewals import Renewals, find, parsed, unknown
+from certctl.storage import orders
 from certctl.storage.database import Database
 
 
@@ -28,10 +27,10 @@ class Replaced:
 class Replacements:
     """Judges what an order says it replaces (RFC 9773 section 5)."""
 
-    def __init__(self, database: Database, issuers: Issuers, *, enabled: bool) -> None:
+    def __init__(self, database: Database, issuers: Issuers, renewals: Renewals) -> None:
         self._database = database
         self._issuers = issuers
-        self._enabled = enabled
+        self._renewals = renewals
 
     async def replaced(
         self,
@@ -45,7 +44,7 @@ class Replacements:
         that could be checked, so it is ignored, as is the member itself where renewal information is off.
         """
         text = payload.get("replaces")
-        if text is None or not self._enabled:
+        if text is None or not self._renewals.enabled:
             return None
         if not isinstance(text, str):
             raise malformed("replaces is a certID (RFC 9773 section 4.1)")
@@ -60,31 +59,15 @@ class Replacements:
             raise malformed("an order shares a name at least with the certificate that it replaces")
         return Replaced(text, certificate.id)
 
+    async def awaited(self, order: Order) -> bool:
+        """Whether an operator has asked for this order, so that none in an hour are too many.
+
+        Clients that renew in time are not held back (RFC 9773 section 5), even those that send no ``replaces``.
+        """
+        return order.replaces is not None or await self._renewals.called(order)
+
     async def explain(self, cert_id: str | None) -> None:
         """Raise Problem alreadyReplaced if that is why an order could not be stored; return if it is not."""
         if cert_id is not None and await self._database.read(orders.replacing(cert_id)):
             detail = "another order replaces that certificate already; order without replaces"
             raise Problem(ProblemType.ALREADY_REPLACED, detail)
-
-
-async def find(database: Database, cert_id: CertID) -> Certificate | None:
-    """The certificate of a certID; None if there is none."""
-    for certificate in await database.read(certificates.by_serial(cert_id.serial)):
-        signed_by = key_identifier_of(x509.load_der_x509_certificate(certificate.der))
-        if signed_by == cert_id.key_identifier:
-            return certificate
-    return None
-
-
-def parsed(text: str) -> CertID:
-    """Read a certID; raise Problem malformed for what is none (RFC 9773 section 4.1)."""
-    try:
-        return CertID.parse(text)
-    except ValueError as error:
-        raise malformed(str(error)) from None
-
-
-def unknown() -> Problem:
-    """What is said of a certificate that this profile has not issued."""
-    detail = "this profile has issued no such certificate"
-    return Problem(ProblemType.MALFORMED, detail, status=404)

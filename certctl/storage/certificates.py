@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
+from certctl.acme.identifiers import Identifier
 from certctl.acme.objects import Certificate
 from certctl.storage.database import Query, Row, Statement, first
 from certctl.storage.orders import pack, unpack
@@ -66,16 +67,22 @@ def by_serial(serial: str) -> Query[list[Certificate]]:
     )
 
 
-def managed_id(certificate: Certificate) -> str:
+def managed_id(profile_id: str, account_id: str, identifiers: Iterable[Identifier]) -> str:
     """The id of the names that an account keeps under a profile: the same for each renewal."""
-    names = ",".join(sorted(each.value for each in certificate.names))
-    digest = hashlib.sha256(f"{certificate.profile_id}|{certificate.account_id}|{names}".encode()).hexdigest()
+    names = ",".join(sorted(each.value for each in identifiers))
+    digest = hashlib.sha256(f"{profile_id}|{account_id}|{names}".encode()).hexdigest()
     return f"mc-{digest[:32]}"
+
+
+def newest(profile_id: str, account_id: str, identifiers: Iterable[Identifier]) -> Query[Certificate | None]:
+    """The newest certificate that an account has under a profile for exactly these names."""
+    sql = f"{_SELECT} WHERE m.id = ? AND v.id = m.newest_version_id"
+    return Query(sql, (managed_id(profile_id, account_id, identifiers),), first(_certificate))
 
 
 def insert(certificate: Certificate) -> list[Statement]:
     """Add an issued certificate as the newest version of the names that its account keeps."""
-    managed = managed_id(certificate)
+    managed = managed_id(certificate.profile_id, certificate.account_id, certificate.names)
     kept = Statement(
         "INSERT INTO managed_certificates (id, profile_id, account_id, names, newest_version_id, not_after,"
         " created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"

@@ -210,6 +210,20 @@ class ProgressTests(RenewalCase):
         self.bench.clock.advance(100 * 86400)
         self.assertEqual(self.states(id), {"certificates": 2, "revoked": 1, "expired": 1})
 
+    def test_not_held_back(self) -> None:
+        """Who comes without saying what is replaced is counted by no limit on orders in an hour, once for each name."""
+        self.bench = self.served(acme_server_rate_limit_orders_per_hour="2")
+        client = self.bench.account()
+        client.issue("a.example")
+        client.issue("b.example")
+        self.assertProblem(client.try_order("a.example"), "rateLimited", 429)
+        self.bench.pass_by(seconds=1)
+        self.start()
+        client.issue("a.example")
+        client.issue("b.example")
+        for name in ("a.example", "c.example"):
+            self.assertProblem(client.try_order(name), "rateLimited", 429)
+
     def test_page_by_page(self) -> None:
         """All are counted, however many pages they are."""
         self.patch(mass_renewals, "PAGE", 1)
