@@ -23,7 +23,7 @@ from certctl.sealing import FILE as SECRET_KEY
 from certctl.sealing import Seal, SealError
 from certctl.settings import Settings
 from certctl.start import API_KEY, passphrase_of
-from certctl.storage import audit_chain, inspection, issuers, offline, sealing
+from certctl.storage import audit_chain, inspection, issuers, jobs, offline, sealing
 from certctl.storage.database import Unavailable
 from certctl.storage.migrations import SchemaTooNew, migrations, pending
 from certctl.storage.offline import Snapshot
@@ -33,6 +33,8 @@ CREDENTIALS = "/run/credentials/certctl.service"  # where systemd keeps them whi
 SOON = timedelta(days=90)  # no certificate outlives its CA: with less, they get shorter
 ROOM = 200 * 1024 * 1024  # octets
 SKEW = timedelta(seconds=5)
+WAITS = timedelta(minutes=5)  # longer than most signers take
+MANY = 100
 UNSEALED = 20  # intervals without a new batch, after which nobody seals
 _SECRETS = (API_KEY, SECRET_KEY, "server.pem", "root-ca-key.pem", "issuing-ca-key.pem", "audit-key.pem")
 
@@ -158,6 +160,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
                 yield from _belongs(database, settings)
                 yield from _clock(database, settings)
                 yield from _trail(database, settings)
+                yield from _jobs(database, settings)
     except Unavailable as error:
         remedy = (
             "start it, and see CERTCTL_DATABASE_URL" if settings.on_postgres else "see CERTCTL_DATABASE_URL"
@@ -253,6 +256,22 @@ def _clock(database: Snapshot, settings: Settings) -> Iterator[Finding]:
         )
     else:
         yield ok("clock", f"{now:%Y-%m-%d %H:%M:%SZ}, and nothing in the database is of later")
+
+
+def _jobs(database: Snapshot, settings: Settings) -> Iterator[Finding]:
+    """Whether orders wait for issuers that do not answer; nothing is said where none do."""
+    waiting = database.read(jobs.oldest(MANY))
+    if not waiting:
+        return
+    job, number = waiting[0], f"{len(waiting)}{' or more' if len(waiting) == MANY else ''}"
+    words = f"orders that wait for their issuers: {number}; the oldest since {job.created_at:%Y-%m-%d %H:%MZ}"
+    if datetime.now(UTC) < job.created_at + WAITS and not job.last_error:
+        yield ok("signers", words)
+    else:
+        why = job.last_error or "it has not answered"
+        yield warn(
+            "signers", f"{words}, for {job.issuer_id}: {why}", "look at that signer; see docs/signers.md"
+        )
 
 
 def _trail(database: Snapshot, settings: Settings) -> Iterator[Finding]:

@@ -44,6 +44,11 @@ def due(now: datetime, limit: int) -> Query[list[Job]]:
     return Query(f"{_SELECT} WHERE due_at <= ? ORDER BY due_at LIMIT ?", (now, limit), every(_job))
 
 
+def oldest(limit: int) -> Query[list[Job]]:
+    """The jobs that wait longest."""
+    return Query(f"{_SELECT} ORDER BY created_at LIMIT ?", (limit,), every(_job))
+
+
 def insert(job: Job) -> Statement:
     """Add a job."""
     return Statement(

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from tests.integration.acme import Refused, Session, csr
 from tests.integration.clients import P256, Certbot, Lego
 from tests.integration.postgres import shared
-from tests.integration.server import CHECKOUT, PROFILE, RunningServer, ServerTestCase, run
+from tests.integration.server import CHECKOUT, PROFILE, PROGRAMS, RunningServer, ServerTestCase, run
 from tests.integration.slow_signer import ISSUER
 
 WITHIN = 40.0  # seconds until an order ends, on a busy machine
@@ -211,6 +211,9 @@ class KillTests(SignerCase):
         self.server.stop()
         self.assertLess(time.monotonic() - began, 10)
         self.session.close()
+        said = run(PROGRAMS / "certctl", "doctor", env=self.server.settings).output
+        self.assertIn("signers: orders that wait for their issuers: 1; the oldest since", said)
+        self.assertIn(f"for {ISSUER}: the server was stopped", said)
         self.release()
         self.server.start()
         self.leaf(self.session, self.ended(self.session, url))

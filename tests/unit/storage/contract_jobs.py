@@ -41,6 +41,13 @@ class JobContract(DatabaseCase):
         self.assertIsNone(self.read(jobs.of_order("acme-ord-2")))
         self.assertEqual(self.order_state(), ("processing", JOB.deadline, None, None))
 
+    def test_oldest(self) -> None:
+        """What waits longest is seen, due or not."""
+        self.assertEqual(self.read(jobs.oldest(5)), [JOB])
+        self.write(jobs.take(JOB, NOW + HOUR, NOW))
+        self.assertEqual(self.read(jobs.oldest(5)), [TAKEN])
+        self.assertEqual(self.read(jobs.oldest(0)), [])
+
     def test_ready_once(self) -> None:
         """An order that is not ready any more does not begin again; one that lives longer keeps its end."""
         self.conflict(orders.make_processing("acme-ord-1", JOB.deadline, NOW))
