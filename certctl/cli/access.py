@@ -88,8 +88,12 @@ def local_url(settings: Settings) -> str:
     CERTCTL_SERVER_EXTERNAL_URL, if it has that, and else its first.
     """
     host, port = listening(settings)
+    own = settings.state_dir / "server.pem"
     if settings.server_tls_cert_path is not None:
         host = _name_in(certificates(settings.server_tls_cert_path)[0], settings) or host
+    elif os.access(own, os.R_OK):  # name constraints of the CA may have left the address out
+        names = alternatives(certificates(own)[0])
+        host = host if host in names or not names else names[0]
     return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
 
 
@@ -111,7 +115,14 @@ def _name_in(certificate: x509.Certificate, settings: Settings) -> str | None:
 def trusted(settings: Settings) -> tuple[x509.Certificate, ...]:
     """Those who vouch for the server on this host: its root, or what the operator gave it."""
     given = settings.server_tls_cert_path or settings.ca_cert_path
-    return certificates(given or Files.under(settings.state_dir).root)
+    found = certificates(given or Files.under(settings.state_dir).root)
+    further = (each for path in further_roots(settings) for each in certificates(path))
+    return tuple(dict.fromkeys((*found, *further)))
+
+
+def further_roots(settings: Settings) -> list[Path]:
+    """The roots of issuers that were added while the server on this host ran."""
+    return sorted(settings.state_dir.glob("issuers/*/root.pem"))
 
 
 def certificates(path: Path) -> tuple[x509.Certificate, ...]:

@@ -28,10 +28,14 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 
 @click.group(cls=Group)
 def ca() -> None:
-    r"""The CA, for those who must trust it.
+    r"""The CA: made and certified by files, and given to those who must trust it (docs/ca.md).
 
     \b
     Examples:
+      certctl ca init --name 'Corp Root' --permit corp.example     on a machine of its own
+      certctl ca request --output request.pem                       on the server
+      certctl ca sign request.pem --output chain.pem                where the root is
+      certctl ca install chain.pem                                  on the server
       certctl ca bundle > root.pem
       kubectl patch ... caBundle: "$(certctl ca bundle --format base64)"
       certctl ca bundle --format pkcs12 --output trust.p12     for Java: -Djavax.net.ssl.trustStore=trust.p12
@@ -85,7 +89,8 @@ def _roots(current: Session) -> list[x509.Certificate]:
     except IssuerError as error:
         raise Failure(f"{error}; or name a server with --server.", Exit.USAGE) from None
     _warn_of(current.output, last)
-    return [last]
+    further = (files.read_certificates(each)[0] for each in access.further_roots(settings))
+    return list(dict.fromkeys((last, *further)))
 
 
 async def _told(api: Api) -> list[x509.Certificate]:

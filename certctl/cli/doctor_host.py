@@ -19,6 +19,7 @@ from certctl.issuance import files
 from certctl.issuance.files import SigningKey
 from certctl.issuance.hierarchy import Files
 from certctl.issuance.issuer import IssuerError
+from certctl.issuance.keyring import KeyDirectory
 from certctl.sealing import FILE as SECRET_KEY
 from certctl.sealing import Seal, SealError
 from certctl.settings import Settings
@@ -213,6 +214,7 @@ def _belongs(database: Snapshot, settings: Settings) -> Iterator[Finding]:
             "it records another CA than this server's",
             "copy the CA's files from the server that is right; or see CERTCTL_CA_ACCEPT",
         )
+    yield from _keys(database, settings)
     known = database.read(sealing.fingerprint())
     secret = settings.state_dir / SECRET_KEY
     if known is None:
@@ -230,6 +232,25 @@ def _belongs(database: Snapshot, settings: Settings) -> Iterator[Finding]:
             f"{secret} is not the secret that sealed its keys",
             "copy that file from the server that is right, or from a backup",
         )
+
+
+def _keys(database: Snapshot, settings: Settings) -> Iterator[Finding]:
+    """Whether the keys of further issuers are here, and are theirs."""
+    try:
+        found = database.read(issuers.everyone())
+    except Unavailable:  # a schema from before there were any
+        return
+    keyring = KeyDirectory(settings.state_dir, lambda _: None, passphrase_of(settings))
+    for each in found:
+        if each.id == ISSUER or each.retired_at is not None:
+            continue
+        try:
+            keyring.open(each.id, each.chain, each.root, datetime.now(UTC))
+        except IssuerError as error:
+            words, _, remedy = str(error).partition("; ")
+            yield fail("CA", words, remedy or "see docs/ca.md")
+        else:
+            yield ok("CA", f"the key of issuer {each.id} is here")
 
 
 def _clock(database: Snapshot, settings: Settings) -> Iterator[Finding]:

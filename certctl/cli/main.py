@@ -26,6 +26,7 @@ from certctl.cli import (
     orders,
     profiles,
     renewals,
+    roots,
     storage,
     trail,
 )
@@ -107,7 +108,15 @@ for command in (
     audit.audit,
 ):
     cli.add_command(command)
-bundle.ca.add_command(keys_at_rest.encrypt_keys)
+for command in (
+    keys_at_rest.encrypt_keys,
+    roots.init,
+    roots.request,
+    roots.sign,
+    roots.cross_sign,
+    roots.install,
+):
+    bundle.ca.add_command(command)
 for command in (trail.list_events, trail.follow_events):
     audit.audit.add_command(command)
 

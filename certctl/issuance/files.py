@@ -38,10 +38,17 @@ def locked(directory: Path) -> Iterator[None]:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, SECRET)
     try:
+        if (owner := for_owner(directory)) is not None:
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)  # and with it goes the lock, as it does when the process dies
+
+
+def for_owner(directory: Path) -> os.stat_result | None:
+    """Whose root's files are to be: the owner's of the directory, as the server may run as another user than root."""
+    return directory.stat() if os.geteuid() == 0 else None
 
 
 @contextmanager

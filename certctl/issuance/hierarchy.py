@@ -64,6 +64,10 @@ def complete(
     """
     if paths.issuing.exists():
         return
+    if paths.issuing_key.exists() and not (paths.root.exists() or paths.root_key.exists()):
+        raise IssuerError(
+            f"{paths.issuing}: the CA's key waits for its certificate; have it certified, and run: certctl ca install"
+        )
     for earlier, later in pairwise((paths.root_key, paths.root, paths.issuing_key)):
         if later.exists() and not earlier.exists():
             raise IssuerError(f"{earlier}: the file is missing though {later.name} is there; put it back")

@@ -75,7 +75,8 @@ def found_root(
 def ensured_key(path: Path, algorithm: str, passphrase: Passphrase | None = None) -> SigningKey:
     """The key of a file, made if there is none; only under the directory's lock. Raises IssuerError."""
     if not path.exists():
-        files.write(path, files.key_pem(KEYS[algorithm](), passphrase), files.SECRET)
+        pem = files.key_pem(KEYS[algorithm](), passphrase)
+        files.write(path, pem, files.SECRET, files.for_owner(path.parent))
     key = files.read_key(path, passphrase)
     if (found := algorithm_of(key)) != algorithm:
         raise IssuerError(f"{path}: there is a key already, and it is {found}; ask for that, or remove it")

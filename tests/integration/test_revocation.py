@@ -61,9 +61,20 @@ class Issued:
     """A certificate as files, as openssl wants them."""
 
     def __init__(self, server: RunningServer, session: Session, directory: Path, name: str) -> None:
+        self.put(server, directory, name, session.certificate(name), server.root)
+
+    @classmethod
+    def under(cls, server: RunningServer, directory: Path, name: str, pem: bytes, root: Path) -> Issued:
+        """A certificate that was issued before, judged by a root of its own."""
+        made = cls.__new__(cls)
+        made.put(server, directory, name, pem, root)
+        return made
+
+    def put(self, server: RunningServer, directory: Path, name: str, pem: bytes, root: Path) -> None:
+        """Write the files."""
         directory.mkdir(exist_ok=True)
-        pem = session.certificate(name)
         leaf, issuer = x509.load_pem_x509_certificates(pem)[:2]
+        self.root = root
         self.server, self.certificate, self.issuer, self.directory = server, leaf, issuer, directory
         self.leaf, self.chain = directory / f"{name}.pem", directory / "issuer.pem"
         self.leaf.write_bytes(leaf.public_bytes(Encoding.PEM))
@@ -93,7 +104,7 @@ class Issued:
         verified = run("openssl", "crl", "-inform", "DER", "-in", der, "-CAfile", self.chain, "-out", pem)
         assert "verify OK" in verified.must_succeed().output, verified
         ran = run(
-            *("openssl", "verify", "-crl_check", "-CAfile", self.server.root, "-untrusted", self.chain),
+            *("openssl", "verify", "-crl_check", "-CAfile", self.root, "-untrusted", self.chain),
             *("-CRLfile", pem, self.leaf),
         )
         return ran.output
@@ -102,7 +113,7 @@ class Issued:
         """What openssl ocsp says, by POST, with its nonce unless the options say otherwise."""
         responder = at(self.access(x509.oid.AuthorityInformationAccessOID.OCSP), port)
         command: list[str | Path] = ["openssl", "ocsp", *options, "-issuer", self.chain, "-cert", self.leaf]
-        ran = run(*command, "-url", responder, "-CAfile", self.server.root, "-verify_other", self.chain)
+        ran = run(*command, "-url", responder, "-CAfile", self.root, "-verify_other", self.chain)
         assert "Response verify OK" in ran.must_succeed().output, ran
         assert "WARNING" not in ran.output, ran  # of a nonce that is not in the answer
         return ran.output

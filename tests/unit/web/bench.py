@@ -20,7 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from certctl.acme.objects import ChallengeType, Profile
 from certctl.assembly import assemble
 from certctl.issuance.issuer import Issued as Signed
-from certctl.issuance.issuer import Issuer, Template
+from certctl.issuance.issuer import Issuer, Keyring, Template
 from certctl.issuance.local import LocalCA
 from certctl.sealing import Seal
 from certctl.settings import Settings
@@ -131,6 +131,7 @@ class Bench:
         *,
         database: Database | None = None,
         issuer: Issuer | None = None,
+        keyring: Keyring | None = None,
     ) -> None:
         self.case = case
         self.peer = "192.0.2.1"  # the address from which requests come
@@ -151,6 +152,7 @@ class Bench:
             lambda name: name in ("acme.example", "other.example", "[2001:db8::1]"),
             self.validators.table,
             seal=Seal(bytes(32)),
+            keyring=keyring,
         )
         self.site = BoundedSite(self.parts.resource, self.clock, self.parts.shortcut)
         mode = self.settings.acme_server_default_auth_mode
