@@ -11,7 +11,8 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, TimeoutError, succeed
+from twisted.internet.error import ConnectionClosed
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.protocols.basic import NetstringReceiver
 from twisted.python.failure import Failure
@@ -123,5 +124,8 @@ class Parent:
     async def others(self) -> Mapping[str, bytes]:
         """The metrics of all other workers, by their numbers; those that do not answer are left out."""
         asking = self._line.ask(FIGURES).addTimeout(2 * ANSWERS_WITHIN, self._reactor)
-        found: Mapping[str, str] = json.loads(await asking)
+        try:
+            found: Mapping[str, str] = json.loads(await asking)
+        except (TimeoutError, ConnectionClosed):  # the parent is on its way out
+            return {}
         return {number: text.encode() for number, text in found.items()}

@@ -48,7 +48,8 @@ class Supervisor(Service):
         self._looking = LoopingCall(self._look)
         self._was_ready = False
         self._is_replacing = False
-        self._status = 0  # what the process ends with
+        self._exit_status = 0
+        self._said = ""  # of how the workers are
 
     def setServiceParent(self, parent: Any) -> None:
         """Join twistd's application, and take over how it logs."""
@@ -97,14 +98,19 @@ class Supervisor(Service):
         self._log.info("worker {number} is ready", number=worker.number)
         if not self._was_ready:
             self._was_ready = True
-            self._notifier.ready("the first worker answers")
+            self._notifier.ready("the first worker answers, the others start")
             for seat in self._seats[1:]:
                 self._fill(seat)
         self._tell_status()
 
     def _tell_status(self) -> None:
-        ready = sum(1 for each in self._seated() if each.answers)
-        self._notifier.status(f"{ready} of {len(self._seats)} workers answer")
+        """Say how the workers are, if that is news: how many answer, and what they say of themselves."""
+        ready = [each for each in self._seated() if each.answers]
+        words = ", ".join(sorted({each.status for each in ready}))
+        status = f"{len(ready)} of {len(self._seats)} workers: {words}"
+        if status != self._said:
+            self._said = status
+            self._notifier.status(status)
 
     def _seated(self) -> Iterator[Worker]:
         return (seat.worker for seat in self._seats if seat.worker is not None)
@@ -120,7 +126,7 @@ class Supervisor(Service):
             return
         self._log.error("worker {number} ended {how}", number=worker.number, how=worker.how)
         if not self._was_ready:  # it has said why, and the next one would say the same
-            self._status = 1
+            self._exit_status = 1
             self._reactor.stop()
             return
         self._tell_status()
@@ -133,6 +139,8 @@ class Supervisor(Service):
             if now - each.seen > (self._life if each.ready.has_come else max(self._life, STARTS_WITHIN)):
                 self._log.error("worker {number} shows no sign of life", number=each.number)
                 each.send(signal.SIGKILL)
+        if self._was_ready:
+            self._tell_status()
         if self._watchdog is not None:
             self._notifier.alive()
 
@@ -143,8 +151,7 @@ class Supervisor(Service):
         self._notifier.reloading()
         reloaded = DeferredList([each.reload() for each in self._seated() if each.answers])
         await _within(reloaded, RELOADS_WITHIN, self._reactor)
-        self._notifier.ready("reloaded")
-        self._tell_status()
+        self._notifier.ready(self._said)
 
     async def _replace_all(self) -> None:
         """Replace each worker by a new one; the old one takes no more connections, and goes when its last is closed."""
@@ -158,8 +165,7 @@ class Supervisor(Service):
                 self._log.error("worker {number} is not replaced: its successor ended", number=seat.number)
                 break
         self._is_replacing = False
-        self._notifier.ready("workers were replaced")
-        self._tell_status()
+        self._notifier.ready(self._said)
 
     async def _replace(self, seat: Seat) -> bool:
         """Whether a new worker has taken a seat."""
@@ -209,8 +215,8 @@ class Supervisor(Service):
         if self._looking.running:
             self._looking.stop()
         self._log.info("certctl has stopped")
-        if self._status:
-            self._reactor.addSystemEventTrigger("after", "shutdown", os._exit, self._status)
+        if self._exit_status:
+            self._reactor.addSystemEventTrigger("after", "shutdown", os._exit, self._exit_status)
 
 
 def _run(work: Any) -> None:

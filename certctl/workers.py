@@ -55,6 +55,7 @@ class Worker(ProcessProtocol):
         self.line.told = self._told
         self.born = self.seen = now()
         self.ready, self.ended = Moment(), Moment()
+        self.status = ""  # what it says of itself
         self.how = ""  # it ended
         self._now = now
         self._reloaded = Moment()
@@ -83,7 +84,11 @@ class Worker(ProcessProtocol):
     def _told(self, news: bytes) -> None:
         """Hear of it what systemd would hear of a server."""
         self.seen = self._now()
-        if not any(line == b"READY=1" for line in news.split(b"\n")):
+        lines = news.decode("utf-8", "replace").split("\n")
+        for line in lines:
+            if line.startswith("STATUS="):
+                self.status = line.removeprefix("STATUS=")
+        if "READY=1" not in lines:
             return
         self._reloaded.come()
         if not self.ready.has_come:

@@ -20,6 +20,7 @@ from tests.integration.server import HOST, RunningServer
 from tests.integration.test_crash import SEED, id_of
 
 KILLS = int(os.environ.get("CERTCTL_TEST_KILLS") or 4)
+COLUMNS = "created_at, actor, action, resource_type, resource_id, details"
 DATABASE_KILLS = max(1, KILLS // 2)
 
 
@@ -38,6 +39,37 @@ class FailureCase(FleetCase):
         balancer = Balancer(self.path(), self.servers, in_turn=in_turn)
         self.addCleanup(balancer.end)
         return balancer
+
+
+class JudgeTests(FleetCase):
+    def test_finds_what_is_wrong(self) -> None:
+        """The judge sees a certificate that is gone, one too many, an order that hangs, an event too many."""
+        server = self.another().start()
+        client = Patient(server, 0, threading.Event())
+        for _ in range(6):
+            client.step()
+        client.finish_all()
+        fine = self.compared(client)
+        self.assertEqual((fine.lost, fine.doubled, fine.stuck, fine.unaudited), (0, 0, 0, 0))
+        self.sql("UPDATE acme_orders SET status = 'processing' WHERE id = (SELECT max(id) FROM acme_orders)")
+        self.assertGreater(self.compared(client).stuck, 0)
+        for change in (
+            f"INSERT INTO audit_events ({COLUMNS}) SELECT {COLUMNS} FROM audit_events"
+            " WHERE action = 'acme_order_finalized' LIMIT 1",
+            "ALTER TABLE certificate_versions DROP CONSTRAINT certificate_versions_order_id_key;"
+            " UPDATE certificate_versions SET order_id = (SELECT min(order_id) FROM certificate_versions)",
+        ):
+            self.sql(f"SET session_replication_role = replica; {change}")
+        found = self.compared(client)
+        self.assertGreater(min(found.doubled, found.unaudited), 0)
+        self.sql("SET session_replication_role = replica; DELETE FROM certificate_versions")
+        self.assertGreater(self.compared(client).lost, 0)
+
+    def compared(self, client: Patient) -> Row:
+        """What the judge finds."""
+        row = Row("", 0)
+        self.compare(row, [client.told])
+        return row
 
 
 class ServerKilledTests(FailureCase):

@@ -132,10 +132,10 @@ class NotifyTests(FleetCase):
         directory = self.path()
         address = f"/proc/{os.getpid()}/cwd/{os.path.relpath(directory)}/notify"
         listening, server = self.notified(address, CERTCTL_SERVER_WORKERS="2")
-        listening.until("STATUS=2 of 2 workers answer")
+        listening.until("STATUS=2 of 2 workers: answers requests")
         server.signal(signal.SIGUSR2)
         listening.until("RELOADING=1")
-        listening.until("STATUS=workers were replaced")
+        listening.until("READY=1")
         self.lives_and_ends(listening, server)
 
     def test_database_away(self) -> None:
@@ -157,8 +157,8 @@ class NotifyTests(FleetCase):
         listening.until("WATCHDOG=1")
 
 
-class SocketActivationTests(ServerTestCase):
-    """LISTEN_FDS: the sockets are there before the server, and after it."""
+class ActivationCase(ServerTestCase):
+    """Servers that are started with sockets."""
 
     def activated(self, names: str, *listening: socket.socket) -> RunningServer:
         """A server that is handed sockets as systemd hands them over; not started yet."""
@@ -183,6 +183,10 @@ class SocketActivationTests(ServerTestCase):
         made = listening_socket(HOST, 0)
         self.addCleanup(made.close)
         return made
+
+
+class SocketActivationTests(ActivationCase):
+    """LISTEN_FDS: the sockets are there before the server, and after it."""
 
     def test_by_name(self) -> None:
         """TLS on the first two, plain HTTP on pki; who comes before the server, or while it is away, waits."""
@@ -243,3 +247,47 @@ class SocketActivationTests(ServerTestCase):
         server.launch()
         self.assertNotEqual(server._ended(), 0)
         self.assertIn("certctl: file descriptor 3 (tls) is no listening TCP socket", server.log)
+
+
+class LowPortTests(ActivationCase):
+    """A port below 1024 takes one capability, or a socket that was opened by somebody else, and no root."""
+
+    if os.geteuid() != 0:
+        skip = "only root can give its capabilities away"
+
+    def without(self, *kept: str) -> tuple[str, ...]:
+        """How a command is started that has these capabilities alone."""
+        wanted = ",".join(("-all", *(f"+{each}" for each in kept)))
+        sets = [f"--{each}-caps={wanted}" for each in ("inh", "ambient")]
+        return ("setpriv", f"--bounding-set={wanted}", *sets)
+
+    def low(self) -> socket.socket:
+        """A socket on a free port below 1024."""
+        for port in range(1023, 600, -1):
+            try:
+                return listening_socket(HOST, port)
+            except OSError:
+                continue
+        raise AssertionError("no port below 1024 is free")
+
+    def test_capability(self) -> None:
+        """With CAP_NET_BIND_SERVICE, as the unit's AmbientCapabilities= may give it, and not without any."""
+        probe = self.low()
+        port = str(probe.getsockname()[1])
+        probe.close()
+        ran = self.refused({"CERTCTL_SERVER_PORT": port}, command=(*self.without(), *TWISTD))
+        self.assertIn(f"cannot listen on {HOST}:{port} (Permission denied)", ran.output)
+        server = RunningServer(
+            self.path(), {"CERTCTL_SERVER_PORT": port}, command=(*self.without("net_bind_service"), *TWISTD)
+        )
+        server.port = int(port)
+        self.addCleanup(self.end, server)
+        server.start()
+
+    def test_socket(self) -> None:
+        """Without any capability, on a socket that was handed over."""
+        listening = self.low()
+        self.addCleanup(listening.close)
+        server = self.activated("tls", listening)
+        server.command = (*self.without(), *server.command)
+        server.start()

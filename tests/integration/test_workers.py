@@ -108,11 +108,13 @@ class ServingTests(WorkersCase):
         self.assertEqual(said.output.count("the database cannot be opened"), 1, said)
 
     def test_worker_that_hangs(self) -> None:
-        """A worker that shows no sign of life is killed, and another takes its place."""
-        server = self.another(CERTCTL_SERVER_WORKERS=str(WORKERS), WATCHDOG_USEC="3000000")
+        """A worker that shows no sign of life is killed, and another takes its place; a scrape does without it."""
+        server = self.another(CERTCTL_SERVER_WORKERS=str(WORKERS), WATCHDOG_USEC="6000000")
         server.start()
         self.all_ready(server)
         os.kill(self.pids(server)[0], signal.SIGSTOP)
+        told = set(re.findall(r'^certctl_build_info{worker="(\d)"', self.metrics(server), re.M))
+        self.assertEqual(len(told), WORKERS - 1)
         server.wait_logged("shows no sign of life", within=30)
         self.all_ready(server, WORKERS + 1)
 

@@ -27,6 +27,7 @@ class WorkerTests(SynchronousTestCase):
         self.time = 5.0
         self.worker.line.told(b"STATUS=READY=1 is not it")
         self.assertEqual((self.worker.answers, self.worker.seen), (False, 5.0))
+        self.assertEqual(self.worker.status, "READY=1 is not it")
         self.worker.line.told(b"READY=1\nSTATUS=x")
         self.successResultOf(self.ready)
         self.assertTrue(self.worker.answers)
