@@ -74,8 +74,8 @@ def _made(named: SignerModule, reactor: Any) -> Issuer:
     where = f"CERTCTL_SIGNER_MODULES: {named.module}:{named.function}"
     try:
         issuer: Issuer = getattr(import_module(named.module), named.function)(named.issuer_id, reactor)
-        id, wanted = issuer.id, named.issuer_id
-        _ = issuer.chain[0], issuer.root, issuer.expires_at, issuer.at_once
+        id, wanted, at_once = issuer.id, named.issuer_id, issuer.at_once
+        _ = issuer.chain[0], issuer.root, issuer.expires_at
     except IssuerError:
         raise
     except Exception as error:
@@ -84,4 +84,6 @@ def _made(named: SignerModule, reactor: Any) -> Issuer:
         ) from error
     if id != wanted:
         raise IssuerError(f"{where} made the issuer {id!r} and was asked for {wanted}; name it by its own id")
+    if at_once:  # what such a one returns is not checked once more, and may be forgotten
+        raise IssuerError(f"{where} made an issuer that is at_once; only the server's own CA may be")
     return issuer

@@ -5,12 +5,15 @@ from __future__ import annotations
 from datetime import timedelta
 
 from cryptography import x509
+from cryptography.x509.oid import ExtensionOID
 
 from certctl.acme.identifiers import IdentifierType
 from certctl.acme.profile_policy import usage
 from certctl.issuance.issuer import Issued, Issuer, Template, TemplateError
+from certctl.issuance.leaf import NO_REV_AVAIL
 
 SECOND = timedelta(seconds=1)
+_NO_REV_AVAIL = x509.ObjectIdentifier(NO_REV_AVAIL)
 _KINDS = {IdentifierType.DNS: x509.DNSName, IdentifierType.IP: x509.IPAddress}
 
 
@@ -30,8 +33,9 @@ def _wrong(template: Template, issuer: Issuer, issued: Issued, certificate: x509
     """In what it differs from what was asked for."""
     extensions = certificate.extensions
     names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    basic = [each.value for each in extensions if isinstance(each.value, x509.BasicConstraints)]
-    usages = [each.value for each in extensions if isinstance(each.value, x509.ExtendedKeyUsage)]
+    found = {each.oid: each.value for each in extensions}
+    basic, uses = found.get(ExtensionOID.BASIC_CONSTRAINTS), found.get(ExtensionOID.KEY_USAGE)
+    usages = found.get(ExtensionOID.EXTENDED_KEY_USAGE, ())
     starts, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     checks = {
         "its issuer": _is_signed_by(certificate, issuer.chain[0]),
@@ -40,10 +44,12 @@ def _wrong(template: Template, issuer: Issuer, issued: Issued, certificate: x509
         "its names": {(type(each), str(each.value)) for each in names}
         == {(_KINDS[each.type], each.value) for each in template.names},
         "its subject": [each.value for each in certificate.subject] in ([], [template.common_name]),
-        "its being a CA": not any(each.ca for each in basic),
-        "its usages": {oid.dotted_string for each in usages for oid in each}
-        == set(map(usage, template.extended_key_usages)),
+        "its being a CA": not ((basic and basic.ca) or (uses and (uses.key_cert_sign or uses.crl_sign))),
+        "its usages": {oid.dotted_string for oid in usages} == set(map(usage, template.extended_key_usages)),
+        "its TLS feature": (ExtensionOID.TLS_FEATURE in found) == template.must_staple,
+        "its noRevAvail": (_NO_REV_AVAIL in found) == template.no_rev_avail,
         "its validity": template.not_before - SECOND < starts <= ends <= template.not_after
+        and ends <= issuer.expires_at
         and (issued.not_before, issued.not_after) == (starts, ends),
     }
     return [what for what, fits in checks.items() if not fits]

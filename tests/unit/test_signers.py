@@ -31,6 +31,12 @@ class OthersTests(SynchronousTestCase):
         made.id = issuer_id
         return made
 
+    def hasty(self, issuer_id: str, reactor: Any) -> SlowIssuer:
+        """One that would sign without a job."""
+        made = self.make(issuer_id, reactor)
+        made.at_once = True
+        return made
+
     def opened(self, text: str = f"iss-a={NAME}:make, iss-b={NAME}:make") -> dict[str, Any]:
         """The issuers of a setting."""
         settings = Settings.load({"CERTCTL_SIGNER_MODULES": text})
@@ -58,6 +64,7 @@ class OthersTests(SynchronousTestCase):
         self.module.nothing = lambda issuer_id, reactor: None
         self.module.another = lambda issuer_id, reactor: SlowIssuer()
         self.module.number = 7
+        self.module.hasty = self.hasty
         for text, words in (
             ("iss-a=no_such_module:make", "no_such_module:make makes no issuer (ModuleNotFoundError"),
             (f"iss-a={NAME}:absent", "makes no issuer (AttributeError"),
@@ -67,6 +74,7 @@ class OthersTests(SynchronousTestCase):
                 "makes no issuer (ZeroDivisionError: no such vault); see docs/signers.md",
             ),
             (f"iss-a={NAME}:nothing", "makes no issuer (AttributeError"),
+            (f"iss-a={NAME}:hasty", "made an issuer that is at_once"),
             (f"iss-a={NAME}:another", "made the issuer 'iss-internal-ca' and was asked for iss-a"),
         ):
             error = self.assertRaises(IssuerError, self.opened, text)

@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from certctl.acme.identifiers import dns_name, ip_address
 from certctl.issuance import received, stored
 from certctl.issuance.issuer import Issued, Template, TemplateError
+from certctl.issuance.profile import key_usage
 from tests.unit.issuance.cases import DAY, LEAF_KEY, NOW, DirectoryCase, opened, template
 
 SECOND = timedelta(seconds=1)
@@ -78,6 +79,8 @@ class ReceivedTests(DirectoryCase):
             "its key": {"public_key": other},
             "its names": {"names": (*self.template.names, dns_name("evil.example"))},
             "its usages": {"extended_key_usages": ("serverAuth", "clientAuth")},
+            "its TLS feature": {"must_staple": True},
+            "its noRevAvail": {"no_rev_avail": True},
             "its validity": {"not_after": self.template.not_after + SECOND},
         }
         for words, changes in cases.items():
@@ -94,6 +97,7 @@ class ReceivedTests(DirectoryCase):
     def test_extensions(self) -> None:
         """A CA is refused, and so is a name of another kind that spells like the right one."""
         for words, extension in (
+            ("its being a CA", key_usage(key_cert_sign=True)),
             ("its being a CA", x509.BasicConstraints(ca=True, path_length=None)),
             ("its names", x509.SubjectAlternativeName([x509.UniformResourceIdentifier("www.example.org")])),
         ):
