@@ -26,10 +26,12 @@ from pkilint.validation import ValidationFindingSeverity
 from twisted.trial.unittest import SynchronousTestCase
 
 from certctl.acme.identifiers import Identifier, IdentifierType, dns_name, ip_address
-from certctl.issuance import hierarchy
+from certctl.acme.name_constraints import Subtrees
+from certctl.issuance import hierarchy, offline
 from certctl.issuance.files import SigningKey, key_pem
 from certctl.issuance.issuer import StatusUrls, Template
 from certctl.issuance.local import LocalCA
+from certctl.issuance.offline import Bounds
 from certctl.issuance.profile import validity
 from certctl.issuance.serving import ServingCertificate
 
@@ -188,6 +190,34 @@ class LintTests(SynchronousTestCase):
         assert self.ca.root is not None
         self.assert_clean("root", self.ca.root, self.ca.root)
         self.assert_clean("issuing CA", self.ca.root, self.ca.chain[0])
+
+    def test_roots_elsewhere(self) -> None:
+        """Roots and issuing CAs of `certctl ca`, of each key, with and without name constraints; cross-certificates."""
+        names = Subtrees.parse(["corp.example", "10.0.0.0/8"]), Subtrees.parse(["no.corp.example"])
+        desks = []
+        for algorithm in offline.KEYS:
+            for permitted, excluded in ((Subtrees(), Subtrees()), names, (names[0], Subtrees())):
+                if algorithm == "rsa-4096" and permitted.names:  # seconds for a key
+                    continue
+                desk = self.directory / f"{algorithm}-{len(desks)}"
+                bounds = Bounds(
+                    lifetime=timedelta(days=3650), path_length=1, permitted=permitted, excluded=excluded
+                )
+                name = f"Root {len(desks)}"
+                root = x509.load_pem_x509_certificate(
+                    offline.found_root(desk, name, algorithm, bounds, NOW).root.read_bytes()
+                )
+                der = root.public_bytes(Encoding.DER)
+                self.assert_clean(f"{algorithm} root", der, der)
+                below = attrs.evolve(bounds, path_length=0)
+                request = offline.request(ec.generate_private_key(ec.SECP384R1()), "Corp issuing CA")
+                issuing = offline.sign_request(desk, request.public_bytes(Encoding.PEM), below, NOW)[0]
+                self.assert_clean(f"under {algorithm}", der, issuing.public_bytes(Encoding.DER))
+                desks.append((desk, der, issuing))
+        pem = desks[0][2].public_bytes(Encoding.PEM)
+        for desk, der, _ in desks[1:]:
+            cross = offline.sign_across(desk, pem, timedelta(days=100), NOW)[0]
+            self.assert_clean("cross-certificate", der, cross.public_bytes(Encoding.DER))
 
     def test_server(self) -> None:
         names = (

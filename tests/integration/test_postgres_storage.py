@@ -22,6 +22,7 @@ from tests.unit.storage import (
     contract_audit,
     contract_console,
     contract_eab_keys,
+    contract_issuers,
     contract_jobs,
     contract_objects,
     contract_orders,
@@ -105,6 +106,10 @@ class ConsoleTests(OnPostgres, contract_console.ConsoleContract, SynchronousTest
 
 class EabKeyTests(OnPostgres, contract_eab_keys.EabKeyContract, SynchronousTestCase):
     """Keys for external account bindings."""
+
+
+class IssuerTests(OnPostgres, contract_issuers.IssuerContract, SynchronousTestCase):
+    """Issuers: requested, installed, planned, retired."""
 
 
 class JobTests(OnPostgres, contract_jobs.JobContract, SynchronousTestCase):

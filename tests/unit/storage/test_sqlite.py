@@ -33,6 +33,7 @@ from tests.unit.storage import (
     contract_audit,
     contract_console,
     contract_eab_keys,
+    contract_issuers,
     contract_jobs,
     contract_objects,
     contract_orders,
@@ -97,6 +98,10 @@ class ConsoleTests(InMemory, contract_console.ConsoleContract, SynchronousTestCa
 
 class EabKeyTests(InMemory, contract_eab_keys.EabKeyContract, SynchronousTestCase):
     """Keys for external account bindings."""
+
+
+class IssuerTests(InMemory, contract_issuers.IssuerContract, SynchronousTestCase):
+    """Issuers: requested, installed, planned, retired."""
 
 
 class JobTests(InMemory, contract_jobs.JobContract, SynchronousTestCase):
