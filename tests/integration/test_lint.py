@@ -194,7 +194,7 @@ class LintTests(SynchronousTestCase):
     def test_roots_elsewhere(self) -> None:
         """Roots and issuing CAs of `certctl ca`, of each key, with and without name constraints; cross-certificates."""
         names = Subtrees.parse(["corp.example", "10.0.0.0/8"]), Subtrees.parse(["no.corp.example"])
-        desks = []
+        desks: list[tuple[Path, bytes, x509.Certificate]] = []
         for algorithm in offline.KEYS:
             for permitted, excluded in ((Subtrees(), Subtrees()), names, (names[0], Subtrees())):
                 if algorithm == "rsa-4096" and permitted.names:  # seconds for a key
