@@ -24,6 +24,8 @@ NO_SETTINGS = {
     "CERTCTL_API_KEY",  # of the operator's shell, as the next two
     "CERTCTL_SERVER_URL",
     "CERTCTL_CA_BUNDLE",
+    "CERTCTL_TEST_KILLS",  # of the tests, as the next one
+    "CERTCTL_TEST_RACES",
     "CERTCTL_PORT_8443_TCP_ADDR",  # an example of what Kubernetes makes
 }
 
