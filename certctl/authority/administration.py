@@ -23,6 +23,7 @@ from certctl.authority.trail import Trail
 from certctl.authority.withdrawal import Withdrawal
 from certctl.issuance.issuer import StatusUrls
 from certctl.storage.database import Database
+from certctl.storage.search.statistics import Counted
 
 
 @attrs.frozen(kw_only=True)
@@ -47,6 +48,8 @@ class Administration:
     engine: str  # of the database: SQLite or PostgreSQL
     mass_renewals: MassRenewals
     renewals: Renewals
+
+    counted_days: dict[tuple[datetime, datetime], Counted] = attrs.field(factory=dict)  # that are over
 
     def now(self) -> datetime:
         """The time, in UTC."""

@@ -69,6 +69,17 @@ def refused(start: datetime, end: datetime, actions: Sequence[str]) -> Query[dic
 
 
 @attrs.frozen(kw_only=True)
+class Counted:
+    """What happened in a span of time: ``failed`` by the type of the problem, ``refused`` by the trail's action."""
+
+    issued: int
+    begun: int
+    revoked: int
+    failed: dict[str, int]
+    refused: dict[str, int]
+
+
+@attrs.frozen(kw_only=True)
 class Asking:
     """How many orders an account made."""
 
@@ -121,6 +132,6 @@ def ending(start: datetime, end: datetime, limit: int) -> Query[list[Ending]]:
     )
 
 
-def count_ending(start: datetime, end: datetime) -> Query[int]:
-    """How many sets of names there are whose newest certificate ends in that time."""
-    return Query(f"SELECT count(*) {_ENDING}", (start, end), _one)
+def count_ending(start: datetime, end: datetime, most: int) -> Query[int]:
+    """How many sets of names there are whose newest certificate ends in that time; so many if there are more."""
+    return Query(f"SELECT count(*) FROM (SELECT 1 {_ENDING} LIMIT ?) AS counted", (start, end, most), _one)

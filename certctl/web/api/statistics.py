@@ -10,10 +10,12 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from certctl.authority.administration import Administration
 from certctl.authority.operators import Kind, Refused
 from certctl.authority.trail import Action
 from certctl.storage.database import Database
 from certctl.storage.search import statistics
+from certctl.storage.search.statistics import Counted
 from certctl.web.api.call import Call, Nothing, Reply
 from certctl.web.api.operation import READ, Operation
 from certctl.web.api.schema import Document, IdentifierDocument, Moment
@@ -23,6 +25,8 @@ USUAL = timedelta(days=30)
 MOST_DAYS = 366
 MOST_ENDING = 100
 TOP = 20
+MOST_COUNTED = 10_000  # names that end soon, so that counting them takes no time that anybody notices
+SETTLED = timedelta(minutes=10)  # after its end, when a day's numbers change no more
 REFUSALS = (
     Action.ORDER_REFUSED,
     Action.RATE_LIMITED,
@@ -63,6 +67,7 @@ class StatisticsDocument(msgspec.Struct, kw_only=True):
     """What happened since then, and what is about to end.
 
     ``failed`` are challenges, ``failures`` by the type of their problem, ``refusals`` by the action of the trail.
+    ``expiring_total`` counts up to 10 000.
     """
 
     since: datetime
@@ -82,10 +87,11 @@ class StatisticsDocument(msgspec.Struct, kw_only=True):
 
 
 class StatisticsQuery(Document):
-    """From when on, whole days back to 366 (30 if not given); and how soon is soon."""
+    """From when on, whole days back to 366 (30 if not given); how soon is soon; how many accounts that order most."""
 
     since: Moment | UnsetType = UNSET
     expiring_within_days: Annotated[int, Meta(ge=1, le=3660)] = 14
+    top: Annotated[int, Meta(ge=0, le=100)] = TOP
 
 
 async def show_statistics(call: Call[Nothing, StatisticsQuery]) -> Reply:
@@ -96,10 +102,15 @@ async def show_statistics(call: Call[Nothing, StatisticsQuery]) -> Reply:
         raise Refused(Kind.INVALID, f"since lies in the last {MOST_DAYS} days")
     failures: Counter[str] = Counter()
     refusals: Counter[str] = Counter()
-    days = [await _day(database, start, end, failures, refusals) for start, end in _days(since, now)]
+    days = []
+    for start, end in _days(since, now):
+        counted = await _day(call.administration, start, end)
+        failures.update(counted.failed)
+        refusals.update(counted.refused)
+        days.append(_shown(start, counted))
     soon = now, now + asked.expiring_within_days * DAY
     ending = await database.read(statistics.ending(*soon, MOST_ENDING))
-    top = await database.read(statistics.asking(since, TOP))
+    top = await database.read(statistics.asking(since, asked.top)) if asked.top else []
     answer = StatisticsDocument(
         since=since,
         until=now,
@@ -112,7 +123,7 @@ async def show_statistics(call: Call[Nothing, StatisticsQuery]) -> Reply:
         failures=dict(failures),
         refusals=dict(refusals),
         expiring_within_days=asked.expiring_within_days,
-        expiring_total=await database.read(statistics.count_ending(*soon)),
+        expiring_total=await database.read(statistics.count_ending(*soon, MOST_COUNTED)),
         expiring=[_ending(each) for each in ending],
         top_accounts=[TopDocument(account_id=each.account_id, orders=each.orders) for each in top],
     )
@@ -128,22 +139,38 @@ def _days(since: datetime, now: datetime) -> Iterator[tuple[datetime, datetime]]
         start = end
 
 
-async def _day(
-    database: Database, start: datetime, end: datetime, failures: Counter[str], refusals: Counter[str]
-) -> DayDocument:
+async def _day(administration: Administration, start: datetime, end: datetime) -> Counted:
+    """What a day counts; one that ended a while ago is counted once, and remembered by this server."""
+    kept = administration.counted_days
+    if (found := kept.get((start, end))) is not None:
+        return found
+    found = await _count(administration.database, start, end)
+    if end - start == DAY and end < administration.now() - SETTLED:
+        while len(kept) >= MOST_DAYS:
+            del kept[next(iter(kept))]
+        kept[start, end] = found
+    return found
+
+
+async def _count(database: Database, start: datetime, end: datetime) -> Counted:
     issued = await database.read(statistics.issued(start, end))
-    begun = await database.read(statistics.begun(start, end)) if issued else 0
-    failed = await database.read(statistics.failed(start, end))
-    refused = await database.read(statistics.refused(start, end, [each.value for each in REFUSALS]))
-    failures.update(failed)
-    refusals.update(refused)
+    return Counted(
+        issued=issued,
+        begun=await database.read(statistics.begun(start, end)) if issued else 0,
+        revoked=await database.read(statistics.revoked(start, end)),
+        failed=await database.read(statistics.failed(start, end)),
+        refused=await database.read(statistics.refused(start, end, [each.value for each in REFUSALS])),
+    )
+
+
+def _shown(start: datetime, counted: Counted) -> DayDocument:
     return DayDocument(
         date=f"{start:%Y-%m-%d}",
-        issued=issued,
-        renewed=max(0, issued - begun),
-        revoked=await database.read(statistics.revoked(start, end)),
-        failed=sum(failed.values()),
-        refused=sum(refused.values()),
+        issued=counted.issued,
+        renewed=max(0, counted.issued - counted.begun),
+        revoked=counted.revoked,
+        failed=sum(counted.failed.values()),
+        refused=sum(counted.refused.values()),
     )
 
 

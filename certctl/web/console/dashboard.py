@@ -20,7 +20,7 @@ async def overview(visit: Visit) -> Answer:
     """Everything at a glance."""
     midnight = visit.door.administration.now().replace(hour=0, minute=0, second=0, microsecond=0)
     since = (midnight - timedelta(days=DAYS - 1)).isoformat()
-    statistics = await visit.ask("show_statistics", query={"since": since})
+    statistics = await visit.ask("show_statistics", query={"since": since, "top": "0"})
     failed = await visit.ask("list_orders", query={"status": "invalid", "per_page": str(EXAMPLES)})
     issuers = await visit.ask("list_issuers")
     profiles = await visit.ask("list_profiles", query={"archived": "false", "per_page": "500"})

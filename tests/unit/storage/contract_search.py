@@ -296,4 +296,5 @@ class SearchContract(DatabaseCase):
         day = NOW + DAY, NOW + DAY + 3 * HOUR
         ending = self.read(statistics.ending(*day, 5))
         self.assertEqual([each.names[0].value for each in ending], ["b.example", "*.corp.example"])
-        self.assertEqual(self.read(statistics.count_ending(*day)), 2)
+        self.assertEqual(self.read(statistics.count_ending(*day, 10)), 2)
+        self.assertEqual(self.read(statistics.count_ending(*day, 1)), 1)

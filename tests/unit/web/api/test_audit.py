@@ -82,6 +82,26 @@ class StatisticsTests(ApiCase):
         self.assertEqual(soon["expiring_total"], 2)
         self.assertEqual([each["names"][0]["value"] for each in soon["expiring"]], ["a.example", "b.example"])
 
+    def test_days_that_are_over(self) -> None:
+        """A day that is over is counted once; today, and what ended a moment ago, are counted anew."""
+        client = self.bench.account()
+        client.issue("a.example")
+        self.bench.pass_by(hours=12)
+
+        def counted() -> int:
+            since = "2026-05-17T00:00:00Z"
+            return int(self.ok("GET", f"statistics?since={since}&top=0")["days"][0]["issued"])
+
+        forget = "UPDATE certificate_versions SET id = 'cv-' || id"
+        self.assertEqual(counted(), 1)
+        self.bench.execute(forget)
+        self.assertEqual(counted(), 0)
+        self.bench.execute("UPDATE certificate_versions SET id = substr(id, 4)")
+        self.bench.pass_by(minutes=11)
+        self.assertEqual(counted(), 1)
+        self.bench.execute(forget)
+        self.assertEqual(counted(), 1)
+
     def test_refusals(self) -> None:
         """What policy refused is counted, that which was not recorded singly too."""
         self.ok("PATCH", "profiles/prof-default", {"policy": {"names": {"allow": ["*.corp.example"]}}})
