@@ -160,9 +160,8 @@ class Browser:
         return bool(self.run("return document.documentElement.scrollWidth > window.innerWidth"))
 
     def picture(self, path: Path, *, whole: bool = True) -> None:
-        """Write what is seen into a PNG file: the whole page, or what fits the screen."""
+        """Write what is seen into a file, PNG or WebP by its name: the whole page, or what fits the screen."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        shot = self.driver.execute_cdp_cmd(
-            "Page.captureScreenshot", {"format": "png", "captureBeyondViewport": whole}
-        )
+        how = {"format": path.suffix[1:], **({"quality": 82} if path.suffix == ".webp" else {})}
+        shot = self.driver.execute_cdp_cmd("Page.captureScreenshot", {**how, "captureBeyondViewport": whole})
         path.write_bytes(base64.b64decode(shot["data"]))

@@ -1,6 +1,7 @@
 """The console as a person meets it: in a browser, beside real clients and tools.
 
-With CERTCTL_SCREENSHOTS naming a directory, a picture of each page at three widths, light and dark, is left there.
+With CERTCTL_SCREENSHOTS naming a directory, a picture of each page at three widths, light and dark, is left there, and
+those that docs/images/ has.
 """
 
 from __future__ import annotations
@@ -27,6 +28,14 @@ WIDTHS = (360, 1280, 2560)
 SCHEMES = ("light", "dark")
 JUDGED = ((360, "light"), (1280, "dark"))  # colours are by scheme, sizes by width: two of the six tell all
 PICTURES = os.environ.get("CERTCTL_SCREENSHOTS", "")
+SHOWN = (  # in docs/console.md
+    ("overview", 1280, "light"),
+    ("order", 1280, "dark"),
+    ("profile", 1280, "light"),
+    ("certificates", 360, "dark"),
+    ("renewal", 1280, "light"),
+    ("audit", 1280, "light"),
+)
 HTTP_PORT = "CERTCTL_ACME_SERVER_HTTP01_PORT"
 WEB = {
     "id": "prof-web",
@@ -319,6 +328,9 @@ class LookTests(ConsoleCase):
         height = int(self.browser.run("return document.documentElement.scrollHeight"))
         self.browser.look(width, min(max(height, 700), 2400), scheme)
         self.browser.picture(Path(PICTURES) / f"{name}-{width}-{scheme}.png")
+        if (name, width, scheme) in SHOWN:
+            self.browser.look(width, min(max(height, 700), 1100), scheme)
+            self.browser.picture(Path(PICTURES) / f"{name}-{width}-{scheme}.webp", whole=False)
 
     def _pages(self) -> dict[str, str]:
         row = self.server.rows
