@@ -25,7 +25,7 @@ USUAL = timedelta(days=30)
 MOST_DAYS = 366
 MOST_ENDING = 100
 TOP = 20
-MOST_COUNTED = 10_000  # names that end soon, so that counting them takes no time that anybody notices
+MOST_COUNTED = 1000  # names that end soon, so that counting them takes no time that anybody notices
 SETTLED = timedelta(minutes=10)  # after its end, when a day's numbers change no more
 REFUSALS = (
     Action.ORDER_REFUSED,
@@ -67,7 +67,7 @@ class StatisticsDocument(msgspec.Struct, kw_only=True):
     """What happened since then, and what is about to end.
 
     ``failed`` are challenges, ``failures`` by the type of their problem, ``refusals`` by the action of the trail.
-    ``expiring_total`` counts up to 10 000.
+    ``expiring_total`` counts up to 1000.
     """
 
     since: datetime
