@@ -10,7 +10,7 @@ came wants none: if there is one all the same, it is stored revoked.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -24,6 +24,7 @@ from certctl.acme import ids, policy
 from certctl.acme.objects import Certificate, Order, Status
 from certctl.acme.problems import Problem, ProblemType
 from certctl.authority import signing
+from certctl.authority.issuers import Issuers
 from certctl.authority.profile_rules import ProfileRules
 from certctl.authority.revocation import REASONS
 from certctl.authority.trail import ISSUANCE, Action, Event, Trail
@@ -41,6 +42,7 @@ POLL = 2  # seconds until a client asks again while the first attempt is under w
 CESSATION = 5  # cessationOfOperation (RFC 5280 section 5.3.1): what the certificate was for has ended
 
 TOO_LATE = Problem(ProblemType.SERVER_INTERNAL, "the issuing CA did not answer in time")
+RETIRED = Problem(ProblemType.SERVER_INTERNAL, "the issuing CA was retired")
 REFUSED = Problem(ProblemType.SERVER_INTERNAL, "the issuing CA refused to sign the certificate")
 
 
@@ -53,7 +55,7 @@ class Jobs:
         self,
         database: Database,
         trail: Trail,
-        issuers: Mapping[str, Issuer],
+        issuers: Issuers,
         rules: ProfileRules,
         background: Background,
         reactor: IReactorTime,
@@ -184,7 +186,7 @@ class Jobs:
     async def _advance(self, job: Job, order: Order) -> None:
         """Have the certificate of an order signed that still wants one."""
         try:
-            issued = await self._signed(job, order, self._issuer(job), stored.unpacked(job.template))
+            issued = await self._signed(job, order, stored.unpacked(job.template))
         except Problem as problem:
             await self._fail(job, order, problem, problem.detail)
         except TemplateError as error:
@@ -192,8 +194,11 @@ class Jobs:
         else:
             await self._store(job, order, issued)
 
-    async def _signed(self, job: Job, order: Order, issuer: Issuer, template: Template) -> Issued:
+    async def _signed(self, job: Job, order: Order, template: Template) -> Issued:
         """Ask the issuer, if profile and account still allow it; raise Problem if they do not."""
+        issuer = self._issuer(job)
+        if self._issuers.all[job.issuer_id].record.retired_at is not None:
+            raise RETIRED
         profile = policy.judge_profile(
             await self._database.read(profiles.by_id(order.profile_id)), order.profile_id
         )
@@ -260,10 +265,13 @@ class Jobs:
             self._reactor.callLater(0, self._wake)
 
     def _issuer(self, job: Job) -> Issuer:
-        issuer = self._issuers.get(job.issuer_id)
-        if issuer is None:  # another server may have it, or this one after its next start
+        """The issuer of a job, retired or not; raise IssuerUnavailable if it is not here."""
+        held = self._issuers.all.get(job.issuer_id)
+        if (
+            held is None or held.issuer is None
+        ):  # another server may have it, or this one after its next start
             raise IssuerUnavailable(f"this server does not have {job.issuer_id}")
-        return issuer
+        return held.issuer
 
     async def _let_go(self, job: Job, order: Order) -> None:
         """Find out whether there is a certificate that nobody wants any more, and have it revoked."""

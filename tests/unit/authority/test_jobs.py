@@ -352,6 +352,16 @@ class JudgedAgainTests(JobsCase):
         self.issuer.finish()
         self.assertIssued()
 
+    def test_issuer_retired(self) -> None:
+        """An issuer that is retired signs no more, and is asked what it signed before."""
+        self.finalize()
+        self.issuer.look()
+        self.bench.execute("UPDATE issuers SET retired_at = created_at, version = version + 1")
+        self.bench.result(self.bench.parts.issuers.refresh())
+        self.bench.pass_by(minutes=3)
+        self.assertEqual(self.state()["error"]["detail"], "the issuing CA was retired")
+        self.assertGone(1)
+
     def test_issuer_that_stays_away(self) -> None:
         """An order does not wait for ever for an issuer that no server has; what it signed is asked for later still."""
         self.finalize()
