@@ -285,8 +285,9 @@ def _jobs(database: Snapshot, settings: Settings) -> Iterator[Finding]:
     if not waiting:
         return
     job, number = waiting[0], f"{len(waiting)}{' or more' if len(waiting) == MANY else ''}"
-    words = f"orders that wait for their issuers: {number}; the oldest since {job.created_at:%Y-%m-%d %H:%MZ}"
-    if datetime.now(UTC) < job.created_at + WAITS and not job.last_error:
+    since = datetime.fromisoformat(str(job.created_at))  # as the engine has it
+    words = f"orders that wait for their issuers: {number}; the oldest since {since:%Y-%m-%d %H:%MZ}"
+    if datetime.now(UTC) < since + WAITS and not job.last_error:
         yield ok("signers", words)
     else:
         why = job.last_error or "it has not answered"
