@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from cryptography import x509
@@ -17,8 +18,16 @@ from twisted.trial.unittest import SynchronousTestCase
 from certctl.acme.objects import AuthMode, Profile
 from certctl.authority.trail import Trail
 from certctl.sealing import Seal
-from certctl.start import StartError, fingerprint, profile_warnings, seed, share_secret
-from certctl.storage import issuers, profiles, sealing
+from certctl.start import (
+    RESTORED,
+    StartError,
+    fingerprint,
+    note_restore,
+    profile_warnings,
+    seed,
+    share_secret,
+)
+from certctl.storage import issuers, profiles, restores, sealing
 from certctl.storage.database import Query
 from certctl.storage.sqlite import MEMORY, SqliteDatabase
 from tests.unit.storage.contract import NOW
@@ -170,6 +179,34 @@ class SecretTests(SynchronousTestCase):
         own = self.other.fingerprint
         self.assertEqual(self.recorded(), [own, self.first.fingerprint, own])
         self.assertRaises(StartError, self.start, self.first, own)
+
+
+class RestoreTests(SynchronousTestCase):
+    """The first start after ``certctl restore``."""
+
+    def test_recorded_once(self) -> None:
+        """It is recorded with its time, and once; a start without a restore records nothing."""
+        database, clock = SqliteDatabase(MEMORY), Clock()
+        trail, state = Trail(database, clock), Path(self.mktemp())
+        state.mkdir()
+        clock.advance(1_800_000_000)
+
+        def start() -> Any:
+            self.successResultOf(Deferred.fromCoroutine(note_restore(database, trail, state)))
+            query = Query("SELECT actor, action FROM audit_events", (), list)
+            return self.successResultOf(Deferred.fromCoroutine(database.read(query)))
+
+        def last() -> Any:
+            return self.successResultOf(Deferred.fromCoroutine(database.read(restores.last())))
+
+        self.assertEqual((start(), last()), ([], restores.NEVER))
+        (state / RESTORED).touch()
+        recorded = [("acme-system:start", "backup_restored")]
+        self.assertEqual((start(), last()), (recorded, trail.now()))
+        clock.advance(60)
+        self.assertEqual(start(), recorded)
+        (state / RESTORED).touch()
+        self.assertEqual((start(), last()), (recorded * 2, trail.now()))
 
 
 class WarningsTests(SynchronousTestCase):
