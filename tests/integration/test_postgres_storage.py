@@ -11,7 +11,17 @@ import psycopg2
 from twisted.trial.unittest import SynchronousTestCase
 
 from certctl.acme.identifiers import dns_name
-from certctl.storage import accounts, audit_chain, authorizations, certificates, failures, jobs, orders
+from certctl.storage import (
+    accounts,
+    audit_chain,
+    authorizations,
+    certificates,
+    failures,
+    jobs,
+    limits,
+    orders,
+    retention,
+)
 from certctl.storage.database import Database, Query
 from certctl.storage.postgres import PostgresDatabase
 from certctl.storage.postgres_sql import command
@@ -142,6 +152,12 @@ class PlanTests(OnPostgres, contract.DatabaseCase, SynchronousTestCase):
             certificates.by_id("x"),
             certificates.by_serial("x"),
             failures.many("x", [name], 1, contract.NOW),
+            failures.any_old(contract.NOW),
+            limits.any_empty(contract.NOW),
+            retention.invalid_orders(contract.NOW, 5),
+            retention.certificates_after("x", 5),
+            retention.loose_authorizations_after("x", contract.NOW, 5),
+            retention.authorizations_of(["x", "y"]),
             audit_chain.batches_since(contract.NOW),
             audit_chain.entries_after(7, 5),
             audit_chain.entries_in([(1, 2)], 5),

@@ -74,6 +74,17 @@ class LeadingTests(FleetCase):
         self.assertTrue(self.lead(one))
         self.assertEqual(len(self.holders()), 1)
 
+    def test_host_that_vanishes(self) -> None:
+        """The server itself asks, within seconds, whether a host that says nothing is still there."""
+        self.url = self.server.tcp_url(self.name)
+        one = self.another()
+        self.assertTrue(self.lead(one))
+        wire = one._leading._wire
+        assert wire is not None
+        for name, value in (("idle", "10"), ("interval", "5"), ("count", "3")):
+            (found,) = self.loop.result(wire.query(f"SHOW tcp_keepalives_{name}")).fetchall()
+            self.assertEqual(found, (value,))
+
     def test_end(self) -> None:
         """Who stops hands over at once."""
         one, other = self.another(), self.another()

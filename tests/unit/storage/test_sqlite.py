@@ -23,6 +23,7 @@ from certctl.storage import (
     nonce_store,
     orders,
     profiles,
+    retention,
     sqlite,
 )
 from certctl.storage.database import Conflict, Database, NonceSpent, Query, Statement, Unavailable, nothing
@@ -348,6 +349,10 @@ _SEARCHES: dict[str, Query[Any]] = {
     "reusable": authorizations.reusable("x", [dns_name("a.example")], NOW),
     "methods": authorizations.methods("x"),
     "failures": failures.many("x", [dns_name("a.example")], 1, NOW),
+    "orders that ended": retention.invalid_orders(NOW, 5),
+    "certificates by page": retention.certificates_after("x", 5),
+    "authorizations by page": retention.loose_authorizations_after("x", NOW, 5),
+    "authorizations of orders": retention.authorizations_of(["x", "y"]),
     "certificate": certificates.by_id("x"),
     "certificate by serial": certificates.by_serial("x"),
 }
@@ -359,6 +364,9 @@ _CHANGES = {
     "deactivate all": authorizations.deactivate_all("x", NOW),
     "process": authorizations.process("x", NOW),
     "revoke": certificates.revoke("x", 0, NOW),
+    "delete ties": retention.delete_orders(["x", "y"])[0],
+    "delete orders": retention.delete_orders(["x", "y"])[1],
+    "delete authorizations": [*retention.delete_authorizations(["x", "y"])][1],
     "roll key": accounts.roll_key(ACCOUNT, "{}", "x", NOW),
 }
 
