@@ -93,6 +93,7 @@ class EveryPageTests(ConsoleCase):
             "certificates/<id>/revoke": serial[-6:],
             "accounts/<id>/deactivate": self.ids["accounts"][-6:],
             "revoke": "1",
+            "issuers/<id>/retire": ISSUER,
         }
         return (
             {
@@ -337,6 +338,24 @@ class ChangeTests(ConsoleCase):
         self.assertEqual(visitor.post(f"{url}/deactivate", word="nothing").status, 400)
         self.assertEqual(visitor.post(f"{url}/deactivate", word=client.id[-6:]).status, 303)
         self.assertEqual(self.ok("GET", url)["status"], "deactivated")
+
+    def test_issuer(self) -> None:
+        """An issuer is not retired by a slip, nor while profiles name it; what cannot be is said on its page."""
+        visitor = self.signed_in()
+        etag = self.call("GET", f"issuers/{ISSUER}").one("ETag")
+        url = f"issuers/{ISSUER}"
+        for where, fields, words in (
+            (f"{url}/retire", {"word": "iss"}, "type the issuer's id"),
+            (f"{url}/retire", {"word": ISSUER, "etag": etag}, "profile"),
+            (f"{url}/switch", {"to": "iss-none", "etag": etag}, "iss-none"),
+            (f"{url}/switch", {"to": "iss-none", "at": "soon", "etag": etag}, "write a number and a unit"),
+            (f"{url}/stay", {"etag": etag}, "no switch"),
+            ("issuer-requests", {"id": "next", "common_name": "Next"}, "id"),
+            ("issuers", {"id": "iss-2027", "certificates": "x"}, "iss-2027"),
+        ):
+            answer = visitor.post(where, **fields)
+            self.assertEqual(answer.status, 400, where)
+            self.assertIn(words, text(answer.body.decode()))
 
     def test_keys_once(self) -> None:
         """A key is shown when it is made, and never again."""
