@@ -29,6 +29,7 @@ from certctl.channel import Parent
 from certctl.issuance.issuer import Issuer, IssuerError
 from certctl.issuance.keyring import KeyDirectory
 from certctl.issuance.serving import ServingCertificate
+from certctl.life import WELL, Life
 from certctl.sealing import Seal, SealError
 from certctl.settings import Settings
 from certctl.storage import profiles
@@ -79,7 +80,6 @@ class Daemon(Service):
         self._sweeping = LoopingCall(lambda: self._parts.background.run(self._sweep()))
         self._caring = LoopingCall(lambda: self._care.look())
         self._chaining = LoopingCall(lambda: self._parts.background.run(self._chain.beat()))
-        self._showing_life = LoopingCall(lambda: self._parts.background.run(self._show_life()))
         self._timing = LoopingCall(lambda: self._parts.background.run(self._keep_time()))
         self._ports: list[IListeningPort] = []
         self._is_serving = False
@@ -147,6 +147,7 @@ class Daemon(Service):
         self._parts.presence.watch_certificate(lambda: self._tls.not_after)
         self._site = BoundedSite(self._parts.resource, self._reactor, self._parts.shortcut)
         self._plain_site = BoundedSite(Nothing(), self._reactor, self._parts.pki.shortcut)
+        self._life = Life(self._notifier, self._database, may_come_back=settings.on_postgres)
         self._is_open = True
         mode, accepted = settings.acme_server_default_auth_mode, settings.ca_accept
         await start.refuse_strangers(self._database, first, keyring, seal, settings)
@@ -170,9 +171,7 @@ class Daemon(Service):
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
         self._tell(warnings, resumed)
-        self._notifier.ready("answers requests")
-        if (life := notify.watchdog(os.environ, os.getpid())) is not None:
-            _ = self._showing_life.start(life / 2)
+        self._life.begin(notify.watchdog(os.environ, os.getpid()))
 
     async def _resume(self) -> int:
         """Take up what the last stop interrupted; return how many validations that are."""
@@ -268,8 +267,7 @@ class Daemon(Service):
         await self._chain.finish()
         await self._leave()
         await self._database.close()
-        if self._showing_life.running:
-            self._showing_life.stop()
+        self._life.end()
         if self._is_serving:
             self._log.info("certctl has stopped")
 
@@ -292,22 +290,6 @@ class Daemon(Service):
         await self._site.retire()
         await self._plain_site.retire()
         self._asked_to_stop()
-
-    async def _show_life(self) -> None:
-        """Tell that the reactor turns, once the database has answered, or has said in time that it cannot.
-
-        A server whose PostgreSQL is away waits for it. One whose calls never come back, or whose own file cannot be
-        read, is to be restarted.
-        """
-        try:
-            await self._database.read(profiles.everyone())
-        except Unavailable:
-            self._notifier.status("the database does not answer")
-            if not self._settings.on_postgres:
-                return
-        else:
-            self._notifier.status("answers requests")
-        self._notifier.alive()
 
     async def _sweep(self) -> None:
         try:
@@ -345,4 +327,4 @@ class Daemon(Service):
         self._notifier.reloading()
         if self._care.reload():
             self._parts.origin.forget()
-        self._notifier.ready("answers requests")
+        self._notifier.ready(WELL)
