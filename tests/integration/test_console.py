@@ -188,6 +188,34 @@ class FailureTests(ConsoleCase):
         self.calm()
 
 
+class MassRenewalTests(ConsoleCase):
+    def test_watched_to_its_end(self) -> None:
+        """An operator plans a mass renewal, starts it by its number, sees clients come, and ends it."""
+        client, browser = self.client(), self.browser
+        client.certificate("a.corp.example")
+        client.certificate("b.corp.example")
+        browser.sign_in(ADMIN)
+        browser.go("renewals")
+        browser.fill(name="key lost", due_in="2h", explanation="The key was lost.")
+        browser.choose("profile_id", "prof-default")
+        browser.press("Say whom it would ask")
+        self.assertIn("2 certificates of 1 account would be renewed", browser.text)
+        browser.fill(word="2")
+        browser.press("Start it")
+        browser.wait_for("0 of 2 done")
+        client.certificate("a.corp.example")
+        browser.wait_for("1 of 2 done")
+        browser.choose("revoke", "waiting")
+        browser.press("Finish")
+        browser.wait_for("1 certificate would be revoked.")
+        browser.fill(word="1")
+        browser.press("Finish and revoke")
+        browser.wait_for("It is finished.")
+        row = "SELECT count(*) FROM certificate_versions WHERE revoked_at IS NOT NULL"
+        self.assertEqual(self.server.rows(row), [(1,)])
+        self.calm()
+
+
 class GuardTests(ConsoleCase):
     def test_reader(self) -> None:
         """A read-only key sees no button that it may not press, and what it forges is refused."""
