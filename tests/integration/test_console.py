@@ -20,7 +20,7 @@ from selenium.webdriver.common.keys import Keys
 from tests.integration.acme import Refused, Session
 from tests.integration.browser import Browser
 from tests.integration.challenge_bench import Resolver
-from tests.integration.server import HOST, ServerTestCase, free_port, run
+from tests.integration.server import HOST, PROGRAMS, ServerTestCase, free_port, run
 
 ADMIN = "admin-key-of-the-tests"
 SCRIPT = "<script>window.hurt = true</script>"
@@ -213,6 +213,35 @@ class MassRenewalTests(ConsoleCase):
         browser.wait_for("It is finished.")
         row = "SELECT count(*) FROM certificate_versions WHERE revoked_at IS NOT NULL"
         self.assertEqual(self.server.rows(row), [(1,)])
+        self.calm()
+
+
+class RotationTests(ConsoleCase):
+    def test_from_one_to_the_next(self) -> None:
+        """An admin has a key made, its request certified by the root, and one issuer takes the other's place."""
+        browser, home = self.browser, self.path()
+        browser.sign_in(ADMIN)
+        browser.go("issuers")
+        browser.fill(id="iss-next", common_name="Next issuing CA")
+        browser.press("Make the key and the request")
+        browser.wait_for("iss-next waits for its certificate")
+        (home / "request.pem").write_text(browser.run("return document.getElementById('csr-1').textContent"))
+        command = (PROGRAMS / "certctl", "ca", "sign", "request.pem", "--output", "chain.pem")
+        run(*command, "--directory", self.server.state, cwd=home).must_succeed()
+        browser.fill(certificates=(home / "chain.pem").read_text())
+        browser.press("Install it")
+        browser.wait_for("The issuer is there.")
+        browser.go("issuers/iss-internal-ca")
+        browser.press("Switch")
+        browser.wait_for("The switch is set.")
+        self.assertEqual(self.ask("GET", "profiles/prof-default")["issuer_id"], "iss-next")
+        chain = x509.load_pem_x509_certificates(self.client().certificate("a.corp.example"))
+        self.assertEqual(chain[0].issuer.rfc4514_string(), "CN=Next issuing CA")
+        browser.run("document.querySelector('#rotation details').open = true")
+        browser.fill(word="iss-internal-ca")
+        browser.press("Retire this issuer")
+        browser.wait_for("The issuer is retired")
+        self.assertIsNotNone(self.ask("GET", "issuers/iss-internal-ca")["retired_at"])
         self.calm()
 
 
