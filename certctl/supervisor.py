@@ -10,10 +10,12 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.error import ReactorNotRunning
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
@@ -127,7 +129,7 @@ class Supervisor(Service):
         self._log.error("worker {number} ended {how}", number=worker.number, how=worker.how)
         if not self._was_ready:  # it has said why, and the next one would say the same
             self._exit_status = 1
-            self._reactor.stop()
+            self._asked_to_stop()
             return
         self._tell_status()
         self._reactor.callLater(seat.pause(self._reactor.seconds() - worker.born), self._fill, seat)
@@ -195,7 +197,7 @@ class Supervisor(Service):
     # The end.
 
     def _asked_to_stop(self) -> None:
-        if self.running:
+        with suppress(ReactorNotRunning):  # it may have been asked twice
             self._reactor.stop()
 
     def stopService(self) -> Deferred[None]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -234,7 +235,13 @@ class Daemon(Service):
 
     def _asked_to_stop(self, *_: object) -> None:
         """Stop, and end with status 0: Twisted's own handler would die of the signal in the end."""
-        self._reactor.callFromThread(lambda: self._reactor.stop() if self.running else None)
+        self._reactor.callFromThread(self._stop)
+
+    def _stop(self) -> None:
+        with contextlib.suppress(
+            ReactorNotRunning
+        ):  # it may have been asked twice, as by Control-C and a parent
+            self._reactor.stop()
 
     def _fail(self, failure: Failure) -> None:
         """End a start that went wrong: with one sentence if that says it all, and an exit status that tells."""

@@ -91,6 +91,12 @@ class ServingTests(WorkersCase):
         self.assertLess(time.monotonic() - began, 10)
         self.assertEqual(list(processes_of(session)), [], pids)
         self.assertEqual(server.log.count("certctl has stopped"), WORKERS + 1)
+        server.start()
+        self.all_ready(server, 2 * WORKERS)
+        session = server.pid
+        server.interrupt()  # Control-C reaches all of them, and then the workers hear of it from their parent too
+        self.assertEqual(list(processes_of(session)), [])
+        self.assertEqual(server.log.count("certctl has stopped"), 2 * (WORKERS + 1))
 
     def test_parent_killed(self) -> None:
         """Workers do not outlive their parent."""
