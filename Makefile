@@ -20,11 +20,14 @@ TEST_PACKAGES ?= \
     iproute2 \
     lego \
     libcap2-bin \
+    lintian \
+    mmdebstrap \
     nginx-light \
     openssl \
     postgresql \
     procps \
     prometheus \
+    shellcheck \
     systemd \
     uacme
 
@@ -40,10 +43,11 @@ LOCKED := $(shell command -v flock >/dev/null && echo flock .make.lock) $(MAKE) 
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint docs site lock clean install install-test test-packages
+.PHONY: help run test lint docs site lock deb clean acme-cert-manager-test acme-rfc-conformance-test
+.PHONY: install install-test test-packages
 
 help: ## List the targets.
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-32s %s\n", $$1, $$2}'
 
 # With a settings file nothing is preset: the environment would win over the file.
 run: ## Start the server in the foreground; state is kept in var/.
@@ -86,6 +90,18 @@ lock: ## Make the lock files anew from setup.cfg, with the newest versions.
 	compile --extra postgres --constraint requirements.lock --output-file requirements-postgres.lock; \
 	compile --extra postgres --extra test --extra dev --constraint requirements.lock \
 	    --output-file requirements-test.lock
+
+deb: ## Build a Debian package into dist/, for the release whose Python makes it.
+	@$(PYTHON) deploy/debian/build.py
+
+acme-cert-manager-test: ## cert-manager against certctl, at the highest level that this machine allows.
+	@$(LOCKED) install-test
+	@PATH="$(abspath $(VENV))/bin:$$PATH" PYTHON="$(abspath $(VENV))/bin/python" \
+	    deploy/test/acme-integration/cert-manager-test.sh $(LEVEL)
+
+acme-rfc-conformance-test: ## RFC 8555 by lego v4, against a server that is started for it.
+	@$(LOCKED) install
+	@PATH="$(abspath $(VENV))/bin:$$PATH" deploy/test/acme-integration/conformance-lego.sh
 
 clean: ## Remove what was installed and built here; var/ stays.
 	rm -rf $(VENV) build dist *.egg-info _trial_temp* .mypy_cache .ruff_cache .hypothesis .make.lock

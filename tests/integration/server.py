@@ -16,7 +16,7 @@ from contextlib import closing
 from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from twisted.trial.unittest import TestCase
 
@@ -185,7 +185,7 @@ class RunningServer:
                 start_new_session=True,
             )
 
-    def start(self) -> RunningServer:
+    def start(self) -> Self:
         """Start it, and return when it is ready."""
         self.launch()
         self.wait_ready()
@@ -240,7 +240,7 @@ class RunningServer:
         os.killpg(self.pid, signal.SIGKILL)
         _ = self._ended()
 
-    def restart(self) -> RunningServer:
+    def restart(self) -> Self:
         """Stop it and start it again."""
         self.stop()
         return self.start()
@@ -266,7 +266,7 @@ class RunningServer:
         self._process = None
         return status
 
-    def __enter__(self) -> RunningServer:
+    def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(

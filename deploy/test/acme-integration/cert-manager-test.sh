@@ -1,0 +1,65 @@
+#!/bin/sh
+# make acme-cert-manager-test: cert-manager against certctl, at the highest level that this machine allows.
+#   kind   a cluster by kind, cert-manager v1.15.0 in it, the chart, a Certificate until its Secret has tls.crt and tls.key
+#   go     the calls of cert-manager v1.15.0's ACME engine, by golang.org/x/crypto/acme, against a server started here
+# A level can be asked for: cert-manager-test.sh kind
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+checkout=$(cd "$here/../../.." && pwd)
+cluster=certctl-test
+python=${PYTHON:-python3}
+
+lacks_for_kind() {
+    for each in docker kind kubectl helm; do
+        command -v "$each" >/dev/null || { echo "$each"; return; }
+    done
+    docker info >/dev/null 2>&1 || echo "a running Docker engine"
+}
+
+with_kind() {
+    kind get clusters | grep -qx "$cluster" || kind create cluster --name "$cluster" --config "$here/kind-config.yaml"
+    kubectl config use-context "kind-$cluster"
+    docker build --file "$checkout/deploy/docker/Dockerfile" --tag certctl:test "$checkout"
+    kind load docker-image certctl:test --name "$cluster"
+    "$here/cert-manager-install.sh"
+    helm upgrade --install certctl-test "$checkout/deploy/helm/certctl/" --set acmeServer.enabled=true \
+        --set acmeServer.defaultProfileId=prof-test --set image.tag=test --wait --timeout 3m
+    kubectl exec deployment/certctl-test -- certctl profile show prof-test >/dev/null 2>&1 \
+        || kubectl exec deployment/certctl-test -- certctl profile create --id prof-test --name Test
+    bundle=$(kubectl exec deployment/certctl-test -- certctl ca bundle --format base64)
+    sed "s|CA_BUNDLE_BASE64|$bundle|" "$here/clusterissuer-trust-authenticated.yaml" | kubectl apply --filename -
+    kubectl wait clusterissuer/certctl-trust-authenticated --for=condition=Ready --timeout=120s
+    kubectl apply --filename "$here/certificate-test.yaml"
+    kubectl wait certificate/test --for=condition=Ready --timeout=180s
+    kubectl get secret test-tls --output "jsonpath={.data['tls\.crt']}" | base64 -d | openssl x509 -noout -subject -issuer -ext subjectAltName
+    [ -n "$(kubectl get secret test-tls --output "jsonpath={.data['tls\.key']}")" ]
+    echo "level kind: the Secret test-tls has tls.crt and tls.key"
+}
+
+with_go() {
+    cd "$checkout"
+    "$python" -m twisted.trial tests.integration.test_cert_manager
+    echo "level go: by golang.org/x/crypto/acme, in cert-manager's order; no cluster was there ($lacks is missing)"
+}
+
+lacks=$(lacks_for_kind)
+level=${1:-}
+if [ -z "$level" ]; then
+    if [ -z "$lacks" ]; then level=kind; else level=go; fi
+fi
+echo "level $level"
+case $level in
+    kind)
+        [ -z "$lacks" ] || { echo "level kind needs $lacks" >&2; exit 1; }
+        with_kind
+        ;;
+    go)
+        command -v go >/dev/null || { echo "level go needs Go, and level kind needs $lacks: nothing was tested" >&2; exit 1; }
+        with_go
+        ;;
+    *)
+        echo "there is no level $level" >&2
+        exit 2
+        ;;
+esac
