@@ -20,6 +20,7 @@ TEST_PACKAGES ?= \
     iproute2 \
     lego \
     libcap2-bin \
+    libnginx-mod-stream \
     lintian \
     mmdebstrap \
     nginx-light \
