@@ -427,6 +427,7 @@ class CrashTests(SynchronousTestCase):
 
     def test_restart(self) -> None:
         """Who asks while the server restarts waits, and is answered; nonces hold."""
+        self.patch(postgres_pool, "PATIENCE", 60)  # a server starts slowly on a busy machine
         database = self.open()
         key = database.nonce_keys
         self.loop.result(database.redeem(bytes(16), nothing(), nothing()))
@@ -470,6 +471,7 @@ class CrashTests(SynchronousTestCase):
 
     def test_crash_under_load(self) -> None:
         """Of what was under way in a crash, all that was answered is there, and nothing is there twice."""
+        self.patch(postgres_pool, "PATIENCE", 60)  # a server starts slowly on a busy machine
         database, answered, lost = self.open(), set[int](), set[int]()
 
         async def write(n: int) -> None:
@@ -524,6 +526,7 @@ class CrashTests(SynchronousTestCase):
 
     def test_failover(self) -> None:
         """When the primary is lost and its standby promoted, servers go on there, with a new key for nonces."""
+        self.patch(postgres_pool, "PATIENCE", 60)  # a server starts slowly on a busy machine
         standby = PostgresServer(self.server)
         self.addCleanup(standby.remove)
         standby.start()
