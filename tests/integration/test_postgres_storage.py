@@ -36,6 +36,7 @@ from tests.unit.storage import (
     contract_jobs,
     contract_objects,
     contract_orders,
+    contract_renewals,
     contract_retention,
     contract_search,
 )
@@ -176,6 +177,10 @@ class PlanTests(OnPostgres, contract.DatabaseCase, SynchronousTestCase):
 
 
 class FailureTests(OnPostgres, contract_orders.FailureContract, SynchronousTestCase):
+    pass
+
+
+class MassRenewalTests(OnPostgres, contract_renewals.MassRenewalContract, SynchronousTestCase):
     pass
 
 

@@ -33,7 +33,7 @@ def _identifier(name: str) -> Any:
     return ip_address(name) if name[0].isdigit() else dns_name(name)
 
 
-class SearchContract(DatabaseCase):
+class SearchCase(DatabaseCase):
     """Six certificates, made an hour after one another, the oldest first."""
 
     def setUp(self) -> None:
@@ -66,6 +66,8 @@ class SearchContract(DatabaseCase):
         self.write(*authorizations.insert(held), *orders.insert(ordered), *certificates.insert(certificate))
         return certificate
 
+
+class SearchContract(SearchCase):
     def found(self, *, before: str | None = None, limit: int = 50, **wanted: Any) -> list[str]:
         """Return the names of the certificates that are found, in their order; both ways to search agree."""
         asked = CertificateFilter(**{"now": NOW + 2 * HOUR, **wanted})

@@ -19,9 +19,13 @@ from certctl.storage.search.authorizations import AuthorizationFilter
 from certctl.storage.search.certificates import FEW, CertificateFilter, NameRange
 from certctl.storage.search.orders import OrderFilter
 from certctl.storage.sqlite import connect, migrate
-from tests.unit.storage import contract_search
+from tests.unit.storage import contract_renewals, contract_search
 from tests.unit.storage.contract import NOW
 from tests.unit.storage.test_sqlite import InMemory
+
+
+class MassRenewalTests(InMemory, contract_renewals.MassRenewalContract, SynchronousTestCase):
+    pass
 
 
 class SearchTests(InMemory, contract_search.SearchContract, SynchronousTestCase):
