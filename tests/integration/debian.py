@@ -46,6 +46,13 @@ def unusable() -> str | None:
     return "namespaces cannot be made here" if probe.returncode else None
 
 
+def temporary(what: str) -> Path:
+    """A directory that is gone with the tests."""
+    place = Path(tempfile.mkdtemp(prefix=f"certctl-{what}-"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    return place
+
+
 @attrs.frozen
 class Mount:
     """Something of the host at a place in the folder."""
@@ -81,8 +88,7 @@ class Folder:
     @classmethod
     def on(cls, *layers: Path) -> Folder:
         """A new folder on layers, gone with the tests."""
-        place = Path(tempfile.mkdtemp(prefix="certctl-debian-"))
-        atexit.register(shutil.rmtree, place, ignore_errors=True)
+        place = temporary("debian")
         for name in ("upper", "work", "root"):
             (place / name).mkdir()
         return cls(layers=layers, place=place)
@@ -187,8 +193,7 @@ def clean() -> Path:
         command = ("mmdebstrap", "--variant=apt", "--mode=root", "--quiet", RELEASE, made, MIRROR)
         run(*command, within=BUILDS_WITHIN).must_succeed()
         made.rename(packed)
-    place = Path(tempfile.mkdtemp(prefix="certctl-debian-"))
-    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    place = temporary("debian")
     run("tar", "--extract", "--file", packed, "--directory", place, within=BUILDS_WITHIN).must_succeed()
     (place / "etc/apt/apt.conf.d/99tests").write_text(
         f'Dir::Cache::archives "{_ARCHIVES}";\nBinary::apt::APT::Keep-Downloaded-Packages "true";\n'

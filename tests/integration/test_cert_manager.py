@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import sys
-import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from cryptography import x509
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.integration.challenge_bench import ChallengeTestCase
+from tests.integration.debian import temporary
 from tests.integration.helm import WALKTHROUGH, render, the, values_of
 from tests.integration.server import CHECKOUT, HOST, PROGRAMS, Ran, RunningServer, free_port, run
 
@@ -144,7 +144,7 @@ def driver() -> Path:
     go = shutil.which("go")
     if go is None:
         raise SkipTest("there is no Go here: https://go.dev")
-    made = Path(tempfile.gettempdir()) / f"certctl-certmanager-driver-{os.getpid()}"
+    made = temporary("driver") / "driver"
     source = DATA / "certmanager-driver"
     command = (go, "build", "-C", source, "-mod=readonly", "-trimpath", "-buildvcs=false", "-o", made, ".")
     run(*command, cwd=source, within=BUILDS_WITHIN).must_succeed()

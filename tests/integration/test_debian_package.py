@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import tempfile
 from functools import cache
 from pathlib import Path
 
 import attrs
 from twisted.trial.unittest import SkipTest, TestCase
 
-from tests.integration.debian import Folder, FolderServer, Mount, Network, built, clean, unusable
+from tests.integration.debian import Folder, FolderServer, Mount, Network, built, clean, temporary, unusable
 from tests.integration.server import CHECKOUT, run
 
 CREDENTIALS = "/run/credentials/certctl.service"
@@ -22,14 +21,9 @@ CHANGED = (
 )
 
 
-def folder() -> Path:
-    """A directory of the host's for this run."""
-    return Path(tempfile.mkdtemp(prefix="certctl-package-"))
-
-
 def repacked(package: Path, script: str, version: str) -> Path:
     """The package with another version, after a script has changed what is in it."""
-    place = folder()
+    place = temporary("package")
     run("dpkg-deb", "--raw-extract", package, place / "root").must_succeed()
     change = f"sed -i 's/^Version: .*/Version: {version}/' DEBIAN/control\n{script}"
     run("sh", "-ec", change, cwd=place / "root").must_succeed()
@@ -153,7 +147,7 @@ class LifeTests(PackageTestCase):
         self.debian = before.again()
         self.network = Network()
         self.addCleanup(self.network.end)
-        self.home = folder()
+        self.home = temporary("package")
 
     def server(self) -> FolderServer:
         """The server, started as the unit says."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +19,7 @@ from twisted.trial.unittest import TestCase
 from certctl.issuance.files import key_pem
 from certctl.issuance.hierarchy import issuing_certificate, root_certificate
 from certctl.sealing import SECRET
-from tests.integration.debian import FolderServer, Mount, Network, built, unusable
+from tests.integration.debian import FolderServer, Mount, Network, built, temporary, unusable
 from tests.integration.helm import WALKTHROUGH, Manifest, render, secrets_in, the, values_of
 from tests.integration.postgres import shared
 from tests.integration.server import HOST, run
@@ -36,7 +35,7 @@ SERVICE = "certctl-test.default.svc.cluster.local"
 
 def volume(group: int, mode: int = 0o2775) -> Path:
     """An empty directory as a kubelet makes it: root's, and writable for the pod's group."""
-    place = Path(tempfile.mkdtemp(prefix="certctl-volume-"))
+    place = temporary("volume")
     os.chown(place, 0, group)
     place.chmod(mode)
     return place
@@ -136,7 +135,7 @@ class PodTests(TestCase):
 
     def start(self, pod: Pod, network: Network, root: Path, *mounts: Mount) -> FolderServer:
         """Start the pod's container, and end it with the test."""
-        place = Path(tempfile.mkdtemp(prefix="certctl-pod-"))
+        place = temporary("pod")
         server = FolderServer(place, network, pod.command(mounts=mounts), root)
         self.addCleanup(server.end)
         return server.start()
@@ -229,7 +228,7 @@ def corporate_ca() -> tuple[str, str, Path]:
     now = datetime.now(UTC)
     root = root_certificate(root_key, "Corp root", now)
     issuing = issuing_certificate(key, "Corp issuing CA", root_key, root, now)
-    file = Path(tempfile.mkdtemp(prefix="certctl-ca-")) / "root.pem"
+    file = temporary("ca") / "root.pem"
     file.write_bytes(root.public_bytes(Encoding.PEM))
     chain = b"".join(each.public_bytes(Encoding.PEM) for each in (issuing, root))
     return key_pem(key).decode(), chain.decode(), file
