@@ -294,6 +294,17 @@ class RotationTests(CaCase):
             self.assertIn(": revoked", self.old.judged_by_ocsp())
             self.server.restart()
         self.assertIn("retired", self.on(self.server, "issuer", "list"))
+        self.gone()
+
+    def gone(self) -> None:
+        """Once it is retired its key may go: the server starts, and makes no other CA in its place."""
+        self.server.stop()
+        for name in ("issuing-ca-key.pem", "issuing-ca.pem"):
+            (self.server.state / name).unlink()
+        self.server.start()
+        self.assertFalse((self.server.state / "issuing-ca.pem").exists())
+        error = self.assertRaises(HTTPError, fetched, f"http://{HOST}:{self.port}/pki/{OLD}/crl")
+        self.assertEqual(error.code, 503)
 
     def shown_by_tls(self) -> str:
         ran = run("openssl", "s_client", "-connect", f"{HOST}:{self.server.port}", "-showcerts")
