@@ -21,7 +21,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.integration.acme import Refused, Session, csr
-from tests.integration.clients import P256, Certbot, Lego
+from tests.integration.clients import P256, Certbot
 from tests.integration.postgres import shared
 from tests.integration.server import CHECKOUT, PROFILE, PROGRAMS, RunningServer, ServerTestCase, run
 from tests.integration.slow_signer import ISSUER
@@ -29,7 +29,7 @@ from tests.integration.slow_signer import ISSUER
 WITHIN = 40.0  # seconds until an order ends, on a busy machine
 STILL = 0.4  # seconds for a server to come to where it is held
 SEED = random.SystemRandom().randrange(10**9)
-KILLS = 4
+KILLS = 3
 CLIENTS = 4
 _numbers = itertools.count(1)
 
@@ -110,7 +110,7 @@ class SignerCase(ServerTestCase):
         return x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
 
 
-class KillTests(SignerCase):
+class OneServerCase(SignerCase):
     """One server on SQLite."""
 
     def setUp(self) -> None:
@@ -176,6 +176,40 @@ class KillTests(SignerCase):
         for table, number in counts:
             self.assertEqual(self.rows(f"SELECT count(*) FROM {table}"), [(number,)], table)
 
+
+class StopTests(OneServerCase):
+    """Without a kill."""
+
+    def test_stop(self) -> None:
+        """A stop does not wait for the signer, and the next start goes on at once."""
+        self.hold("before")
+        url = self.ordered(self.session, "stopped.example.internal")
+        began = time.monotonic()
+        self.server.stop()
+        self.assertLess(time.monotonic() - began, 10)
+        self.session.close()
+        said = run(PROGRAMS / "certctl", "doctor", env=self.server.settings).output
+        self.assertIn("signers: orders that wait for their issuers: 1; the oldest since", said)
+        self.assertIn(f"for {ISSUER}: the server was stopped", said)
+        self.release()
+        self.server.start()
+        self.leaf(self.session, self.ended(self.session, url))
+        self.assertWhole(1)
+
+    def test_real_client(self) -> None:
+        """Certbot polls through processing and gets its certificate."""
+        self.server.settings["SLOW_SIGNER_DELAY"] = "3"
+        self.server.settings["CERTCTL_SIGNER_TIMEOUT"] = "10s"
+        self.server.restart()
+        issued = Certbot(self.server, self.path()).issue(["www.corp.example"], P256)
+        verify = ("openssl", "verify", "-CAfile", self.signer / "ca/root-ca.pem", "-untrusted", issued.chain)
+        run(*verify, issued.certificate).must_succeed()
+        self.assertEqual(len(self.told("signed")), 1)
+
+
+class KillTests(OneServerCase):
+    """One server, which is killed."""
+
     def test_each_step(self) -> None:
         """Before the signer is asked, while it signs, when it has signed, when its answer is not stored yet, after."""
         steps = ("before", "after", "storing", "stored")
@@ -202,22 +236,6 @@ class KillTests(SignerCase):
             order = self.ended(self.session, url)
             self.assertIn(self.leaf(self.session, order), self.signed())
             self.assertWhole(number)
-
-    def test_stop(self) -> None:
-        """A stop does not wait for the signer, and the next start goes on at once."""
-        self.hold("before")
-        url = self.ordered(self.session, "stopped.example.internal")
-        began = time.monotonic()
-        self.server.stop()
-        self.assertLess(time.monotonic() - began, 10)
-        self.session.close()
-        said = run(PROGRAMS / "certctl", "doctor", env=self.server.settings).output
-        self.assertIn("signers: orders that wait for their issuers: 1; the oldest since", said)
-        self.assertIn(f"for {ISSUER}: the server was stopped", said)
-        self.release()
-        self.server.start()
-        self.leaf(self.session, self.ended(self.session, url))
-        self.assertWhole(1)
 
     def test_account_gone(self) -> None:
         """An account that is deactivated while the signer works: its certificate is stored, and revoked."""
@@ -264,16 +282,6 @@ class KillTests(SignerCase):
         self.assertEqual(sorted(bytes(each) for (each,) in found), sorted(self.signed()), f"seed {SEED}")
         self.assertEqual(len(self.told("signed")), number)
         print(f"\nslow signer: {KILLS} kills, {number} certificates, each signed once", flush=True)
-
-    def test_real_client(self) -> None:
-        """Certbot polls through processing and gets its certificate."""
-        self.server.settings["SLOW_SIGNER_DELAY"] = "3"
-        self.server.settings["CERTCTL_SIGNER_TIMEOUT"] = "10s"
-        self.server.restart()
-        issued = Certbot(self.server, self.path()).issue(["www.corp.example"], P256)
-        verify = ("openssl", "verify", "-CAfile", self.signer / "ca/root-ca.pem", "-untrusted", issued.chain)
-        run(*verify, issued.certificate).must_succeed()
-        self.assertEqual(len(self.told("signed")), 1)
 
 
 class FleetKillTests(KillTests):
@@ -328,15 +336,6 @@ class FleetKillTests(KillTests):
         self.release()
         self.leaf(self.session, self.ended(self.session, url))
         self.assertWhole(1)
-
-    def test_real_client(self) -> None:
-        """Lego polls through processing, too."""
-        self.server.settings["SLOW_SIGNER_DELAY"] = "3"
-        self.server.settings["CERTCTL_SIGNER_TIMEOUT"] = "10s"
-        self.server.restart()
-        issued = Lego(self.server, self.path()).issue(["www.corp.example"], P256)
-        self.assertTrue(issued.certificate.exists())
-        self.assertEqual(len(self.told("signed")), 1)
 
 
 class Client(threading.Thread):
