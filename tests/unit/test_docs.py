@@ -124,6 +124,20 @@ class AuditTests(SynchronousTestCase):
         self.assertEqual(sorted(listed), sorted(each.value for each in Action))
 
 
+class CertManagerTests(SynchronousTestCase):
+    """docs/acme-cert-manager-walkthrough.md."""
+
+    def test_resources(self) -> None:
+        """Each YAML block is the file that the line before it names, octet by octet, and all files are there."""
+        page = text(ROOT / "docs/acme-cert-manager-walkthrough.md")
+        shown = re.findall(r"^`(\S+\.yaml)`:\n\n```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+        self.assertEqual(page.count("```yaml"), len(shown))
+        for name, block in shown:
+            self.assertEqual(block, text(ROOT / name), name)
+        folder = ROOT / "deploy/test/acme-integration"
+        self.assertEqual({ROOT / name for name, _ in shown}, set(folder.glob("*.yaml")))
+
+
 class ModulesTests(SynchronousTestCase):
     """docs/architecture.md."""
 
