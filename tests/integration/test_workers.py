@@ -23,7 +23,7 @@ from tests.unit.web.tls_cases import private_pem
 WORKERS = 2
 KILLS = int(os.environ.get("CERTCTL_TEST_KILLS") or 5)
 CONNECTIONS = 24
-NEW_WORKER_WITHIN = 1.0  # seconds, for the first of a seat; pauses come after the second
+NEW_WORKER_WITHIN = 5.0  # seconds until the process is there; a second on a machine that is not busy
 
 
 class WorkersCase(FleetCase):
