@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.request import urlopen
@@ -91,16 +92,20 @@ class ConsoleCase(ServerTestCase):
         session.kid = session.post("new-account", members).location
         return session
 
-    def fail_by_http01(self, name: str) -> None:
-        """Have an order fail, as nobody listens where it is validated."""
+    def begin_to_fail(self, name: str) -> Callable[[], None]:
+        """Begin an order that will fail, as nobody listens where it is validated; return what waits for that."""
         client = self.client("prof-web", contact=["mailto:web-team@corp.example"])
         order = client.order(name)
         found = client.post(order.json["authorizations"][0], None).json["challenges"]
         client.post(next(each["url"] for each in found if each["type"] == "http-01"), {})
-        deadline = time.monotonic() + 60
-        while client.post(order.location, None).json["status"] != "invalid":
-            self.assertLess(time.monotonic(), deadline, "the order does not fail")
-            time.sleep(0.5)
+
+        def failed() -> None:
+            deadline = time.monotonic() + 60
+            while client.post(order.location, None).json["status"] != "invalid":
+                self.assertLess(time.monotonic(), deadline, "the order does not fail")
+                time.sleep(0.5)
+
+        return failed
 
     def calm(self) -> None:
         """Check that the browser had nothing to complain of."""
@@ -175,7 +180,7 @@ class FailureTests(ConsoleCase):
     def test_found_and_understood(self) -> None:
         """From the first page to the order that failed: what was dialled, each try, and what to do."""
         self.ask("POST", "profiles", WEB)
-        self.fail_by_http01("www.corp.internal")
+        self.begin_to_fail("www.corp.internal")()
         browser = self.browser
         browser.sign_in(ADMIN)
         browser.press("www.corp.internal")
@@ -423,6 +428,7 @@ class LookTests(ConsoleCase):
     def _fill(self) -> None:
         """Have something on every page."""
         self.ask("POST", "profiles", WEB)
+        failed = self.begin_to_fail("www.corp.internal")
         client = self.client(contact=["mailto:ops@corp.example"])
         for number in range(12):
             client.certificate(f"host{number}.corp.example", f"www{number}.corp.example")
@@ -432,8 +438,8 @@ class LookTests(ConsoleCase):
             self.ask("POST", "eab-keys", {"profile_id": "prof-web", "name": name})
         for name, role in (("alice", "admin"), ("grafana", "read-only")):
             self.ask("POST", "keys", {"name": name, "role": role})
-        self.fail_by_http01("www.corp.internal")
         due = datetime.now(UTC) + timedelta(hours=24)
         plan = {"name": "New CA", "due_at": due.isoformat(), "profile_id": "prof-default", "drill": True}
         self.ask("POST", "renewals", {**plan, "explanation": "The issuing CA is about to be replaced."})
         self.server.wait_logged("audit checkpoint")
+        failed()
