@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import attrs
@@ -50,10 +49,10 @@ class Postgres:
 
 
 @contextmanager
-def postgresql(directory: Path | None = None, settings: Mapping[str, str] = SETTINGS) -> Iterator[Postgres]:
-    """Run a server until the context ends; with a directory, on the data that an earlier one left there."""
-    place = Path(mkdtemp(prefix="benchmark-postgres-")) if directory is None else directory
+def postgresql(place: Path, settings: Mapping[str, str] = SETTINGS) -> Iterator[Postgres]:
+    """Run a server until the context ends, on the data that an earlier one left in the directory, if there was one."""
     place.mkdir(exist_ok=True)
+    place.parent.chmod(0o711)  # for the user that it runs as
     if not os.geteuid():
         os.chown(place, *_user())
     if not (place / "data").exists():
@@ -72,8 +71,6 @@ def postgresql(directory: Path | None = None, settings: Mapping[str, str] = SETT
     finally:
         child.send_signal(signal.SIGINT)  # which ends the sessions, and writes all that is to be written
         child.wait()
-        if directory is None:
-            shutil.rmtree(place, ignore_errors=True)
 
 
 def _wait_for(database: Postgres, child: subprocess.Popen[bytes], log: Path) -> None:

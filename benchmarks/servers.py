@@ -127,7 +127,7 @@ class Certctl:
         if not self.postgres:
             yield from self._running(state, {}, ())
             return
-        with postgresql() as database:
+        with postgresql(state / "postgres") as database:
             yield from self._running(state, {"CERTCTL_DATABASE_URL": database.url}, (database.pid,))
 
     def _running(self, state: Path, more: Mapping[str, str], database: tuple[int, ...]) -> Iterator[Running]:
