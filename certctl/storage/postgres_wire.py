@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC
 from typing import Any
 
 import psycopg2
 from psycopg2 import extensions
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from txpostgres import txpostgres
 
@@ -92,6 +94,9 @@ class Wire(txpostgres.Connection):  # type: ignore[misc]
         self._gone = gone
         self._prepared: set[str] = set()
         self._cursor: Any = None
+        # The reactor watches a copy of libpq's descriptor, which libpq cannot close while it is watched.
+        self._descriptor: int | None = None
+        self._pollingD: Any = None  # txpostgres' name for who waits for the query under way
 
     @property
     def alive(self) -> bool:
@@ -103,8 +108,11 @@ class Wire(txpostgres.Connection):  # type: ignore[misc]
         await self.connect(**parameters)
         for type in (BYTES, JSONB):
             extensions.register_type(type, self._connection)
-        self._cursor = self.cursor()
-        self._cursor._cursor.tzinfo_factory = lambda _: UTC  # the session's time zone
+        self.reactor.removeReader(self)
+        self._descriptor = os.dup(self._connection.fileno())
+        self.reactor.addReader(self)
+        self._cursor = self._connection.cursor()
+        self._cursor.tzinfo_factory = lambda _: UTC  # the session's time zone
 
     async def run(self, commands: Sequence[tuple[Command, Sequence[Any]]]) -> Any:
         """Run commands as one transaction in one round trip; return the cursor, which has what the last one found."""
@@ -125,7 +133,8 @@ class Wire(txpostgres.Connection):  # type: ignore[misc]
         """Send a text with ``%s``; return the cursor. The connection is dropped after what leaves it in doubt."""
         self.since = self.reactor.seconds()
         try:
-            await self._cursor.execute(_filled(self._cursor, text, parameters))
+            self._cursor.execute(_filled(self._cursor, text, parameters))
+            await self._answered()
         except Exception as error:
             if (getattr(error, "pgcode", None) or "").startswith(_HARMLESS):
                 raise
@@ -138,15 +147,60 @@ class Wire(txpostgres.Connection):  # type: ignore[misc]
         if self._connection is not None:
             self.close()
 
-    def doRead(self) -> None:
-        """Notice an idle connection's end, which txpostgres would raise into the reactor."""
+    def _answered(self) -> Deferred[Any]:
+        """Fire when the query that was begun has ended.
+
+        txpostgres has a reader for each query beside that of the connection, on the same descriptor, and gives the
+        result in the reactor's next turn. Here the connection stays the reader, and gives it at once.
+        """
+        answered: Deferred[Any] = Deferred()
+        self._pollingD = answered
+        self.continuePolling()
+        return answered
+
+    def continuePolling(self, swallowErrors: bool = False) -> None:
+        """Go on with what is under way, as libpq asks for it. No cursor is there until the connection stands."""
+        if self._cursor is None:
+            super().continuePolling(swallowErrors)
+            return
+        waiting = self._pollingD
         try:
-            super().doRead()
+            state = self._connection.poll()
+        except psycopg2.Error:
+            self._pollingD = None
+            if waiting is not None:
+                waiting.errback(Failure())
+            elif not swallowErrors:
+                raise
+            return
+        if state == extensions.POLL_WRITE:
+            self.reactor.addWriter(self)
+        elif state == extensions.POLL_OK and waiting is not None:
+            self._pollingD = None
+            waiting.callback(None)
+
+    def doRead(self) -> None:
+        """Take what came; notice an idle connection's end, which txpostgres would raise into the reactor."""
+        try:
+            if self._cursor is None:
+                super().doRead()
+            elif self.alive:
+                self.continuePolling()
         except (psycopg2.Error, ValueError):  # ValueError: there is no socket left to be read from
             self.end()
 
+    def fileno(self) -> int:
+        """The descriptor that the reactor watches."""
+        return super().fileno() if self._descriptor is None else self._descriptor
+
     def connectionLost(self, reason: Failure) -> None:
+        """Let go of the connection; it may have been let go of before."""
         super().connectionLost(reason)
+        if self._descriptor is not None:
+            self.reactor.removeReader(self)
+            self.reactor.removeWriter(self)
+            os.close(self._descriptor)
+            self._descriptor = None
         self._gone(self)
 
 
