@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.request import Request, urlopen
 
@@ -244,7 +245,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "sqlite" in options.engines:
             measure("SQLite", settings_of(free_port()), options, None)
         if "postgres" in options.engines:
-            with postgresql() as database:
+            with (
+                TemporaryDirectory(prefix="benchmark-") as place,
+                postgresql(Path(place) / "postgres") as database,
+            ):
                 url = {"CERTCTL_DATABASE_URL": database.url}
                 measure("PostgreSQL", {**settings_of(free_port()), **url}, options, database)
     except (LoadFailed, ServerFailed) as error:

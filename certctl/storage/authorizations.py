@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 from certctl.acme.identifiers import Identifier, IdentifierType
@@ -134,23 +135,27 @@ def insert(authorization: Authorization) -> list[Statement]:
             authorization.created_at,
         ),
     )
-    return [added, *(_insert_challenge(each, authorization.created_at) for each in authorization.challenges)]
+    return [added, _insert_challenges(authorization.challenges, authorization.created_at)]
 
 
-def _insert_challenge(challenge: Challenge, now: datetime) -> Statement:
-    return Statement(
-        f"INSERT INTO acme_challenges ({_CHALLENGE}, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+def _insert_challenges(challenges: Sequence[Challenge], now: datetime) -> Statement:
+    """Add all challenges of an authorization at once."""
+    rows = ", ".join(["(?, ?, ?, ?, ?, ?, NULL, ?, ?)"] * len(challenges))
+    values = (
         (
-            challenge.id,
-            challenge.authorization_id,
-            challenge.type.value,
-            challenge.token,
-            challenge.status.value,
-            challenge.validated_at,
-            None,
+            each.id,
+            each.authorization_id,
+            each.type.value,
+            each.token,
+            each.status.value,
+            each.validated_at,
             now,
             now,
-        ),
+        )
+        for each in challenges
+    )
+    return Statement(
+        f"INSERT INTO acme_challenges ({_CHALLENGE}, created_at, updated_at) VALUES {rows}", [*chain(*values)]
     )
 
 

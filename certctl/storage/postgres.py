@@ -106,9 +106,9 @@ class PostgresDatabase(Database):
         )
 
     async def write(self, *statements: Statement) -> None:
-        commands = [changing(each) for each in statements]
-        if not commands:
+        if not statements:
             return
+        commands = changing(statements)
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 await self._pool.run(commands, _nothing)

@@ -11,7 +11,7 @@ import itertools
 import json
 import re
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import attrs
@@ -25,8 +25,11 @@ CONFLICT = (
     "UC001"  # the SQLSTATE of certctl_require; the standard leaves classes from I to Z to whoever wants one
 )
 
+KNOWN_CHANGES = 1000  # kinds of changes whose commands are remembered
+
 _encode = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 _TOKEN = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"|--[^\n]*|\?")
+_CHANGES = re.compile(r"(?:INSERT INTO|UPDATE|DELETE FROM) (\w+)\b")
 _numbers = itertools.count(1)
 
 
@@ -40,11 +43,11 @@ class Command:
 
 
 @cache
-def command(sql: str) -> Command:
+def command(sql: str, most: int = MOST_PREPARED) -> Command:
     """What runs an SQL text with ``?`` for its parameters, outside of literals, quoted names and comments."""
     parts = _parts(sql)
     count = len(parts) - 1
-    if count > MOST_PREPARED:
+    if count > most:
         return Command("", "", plain(sql))
     text = parts[0] + "".join(f"${number}{part}" for number, part in enumerate(parts[1:], start=1))
     name = f"certctl_{next(_numbers)}"
@@ -67,17 +70,65 @@ def _parts(sql: str) -> list[str]:
     return [*parts, sql[begin:]]
 
 
-@cache
-def _checked(sql: str) -> str:
-    counted = "SELECT certctl_require((SELECT count(*) FROM changed), CAST(? AS BIGINT))"
-    return f"WITH changed AS ({sql} RETURNING 1) {counted}"
+def changing(statements: Sequence[Statement]) -> list[tuple[Command, Sequence[Any]]]:
+    """The commands of a change, of which the server itself counts the rows; it ends them all if they are not right.
+
+    Statements that have nothing to do with each other become one command, which costs PostgreSQL less than each by
+    itself: it is parsed, begun and ended once.
+    """
+    made: list[tuple[Command, Sequence[Any]]] = []
+    at = 0
+    for count, each in _joined(
+        tuple((statement.sql, statement.rows is not None) for statement in statements)
+    ):
+        some = statements[at : at + count]
+        parameters = [value for statement in some for value in statement.parameters]
+        wanted = [statement.rows for statement in some if statement.rows is not None]
+        made.append((each, (*parameters, *wanted)))
+        at += count
+    return made
 
 
-def changing(statement: Statement) -> tuple[Command, Sequence[Any]]:
-    """The command of a change; the server itself counts the rows, and ends the whole batch if they are not right."""
-    if statement.rows is None:
-        return command(statement.sql), statement.parameters
-    return command(_checked(statement.sql)), (*statement.parameters, statement.rows)
+@lru_cache(maxsize=KNOWN_CHANGES)
+def _joined(texts: tuple[tuple[str, bool], ...]) -> list[tuple[int, Command]]:
+    """For texts, and whether their rows are counted: how many go into each command, and the commands."""
+    groups: list[list[tuple[str, bool]]] = []
+    for text in texts:
+        if groups and all(_apart(text[0], other) for other, _ in groups[-1]):
+            groups[-1].append(text)
+        else:
+            groups.append([text])
+    return [(len(group), _command(group)) for group in groups]
+
+
+def _command(group: Sequence[tuple[str, bool]]) -> Command:
+    ((sql, counted), *others) = group
+    if not others and not counted:
+        return command(sql)
+    parts, checks = [], []
+    for number, (sql, counted) in enumerate(group):
+        parts.append(f"changed_{number} AS ({sql}{' RETURNING 1' if counted else ''})")
+        if counted:
+            rows = f"(SELECT count(*) FROM changed_{number})"
+            checks.append(f"certctl_require({rows}, CAST(? AS BIGINT))")
+    text = f"WITH {', '.join(parts)} SELECT {', '.join(checks)}"
+    return command(text, len(group) * (MOST_PREPARED + 1) if others else MOST_PREPARED)
+
+
+def _apart(one: str, other: str) -> bool:
+    """Whether neither of two statements names the table that the other changes, so that their order means nothing.
+
+    All parts of one command see the database as it was before it. What refers to a row of another part is looked at
+    when all are done.
+    """
+    changes = _CHANGES.match(one), _CHANGES.match(other)
+    if changes[0] is None or changes[1] is None or max(one.count("?"), other.count("?")) > MOST_PREPARED:
+        return False
+    return not any(
+        re.search(rf"\b{table[1]}\b", text)
+        for table, text in zip(changes, (other, one), strict=True)
+        if table
+    )
 
 
 def _adapt_json(parameter: Json) -> Any:

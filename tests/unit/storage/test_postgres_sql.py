@@ -1,0 +1,75 @@
+"""Which statements of a change become one command for PostgreSQL."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from certctl.acme import ids
+from certctl.acme.identifiers import Identifier, IdentifierType
+from certctl.acme.objects import Authorization, Challenge, ChallengeType, Status
+from certctl.storage import authorizations, failures, orders
+from certctl.storage.database import Statement
+from certctl.storage.postgres_sql import changing
+
+NOW = datetime(2026, 11, 25, tzinfo=UTC)
+AUDIT = Statement("INSERT INTO audit_events (actor) VALUES (?)", ("x",))
+NAME = Identifier(IdentifierType.DNS, "a.internal")
+
+
+def authorization(types: list[ChallengeType]) -> Authorization:
+    """A pending one with such challenges."""
+    return Authorization(
+        id="acme-authz-1",
+        profile_id="prof-default",
+        account_id="acme-acc-1",
+        identifier=NAME,
+        status=Status.PENDING,
+        expires_at=NOW,
+        created_at=NOW,
+        challenges=tuple(
+            Challenge(id=ids.new("c", NOW), authorization_id="a", type=each, token="t", status=Status.PENDING)
+            for each in types
+        ),
+    )
+
+
+class TogetherTests(SynchronousTestCase):
+    def test_what_is_apart_goes_together(self) -> None:
+        """An update and the audit row are one command; the parameters follow in the order of the text."""
+        ((command, parameters),) = changing([orders.make_valid("o", "c", NOW), AUDIT])
+        self.assertEqual(parameters, ("c", NOW, "o", NOW, "x", 1))
+        self.assertIn("changed_1 AS (INSERT INTO audit_events", command.prepare)
+        self.assertTrue(command.prepare.endswith("SELECT certctl_require((SELECT count(*) FROM changed_0),"
+                                                 " CAST($6 AS BIGINT))"))  # fmt: skip
+
+    def test_nothing_to_count(self) -> None:
+        """Where no rows are counted, nothing is asked for."""
+        ((command, _),) = changing([failures.forget("a", NAME), AUDIT])
+        self.assertTrue(command.prepare.endswith(" SELECT "), command.prepare)
+
+    def test_order_is_kept_where_it_means_something(self) -> None:
+        """What becomes of an order is looked at after its authorization was changed, and by a command of its own."""
+        challenge = authorization([ChallengeType.HTTP01]).challenges[0]
+        proved = authorizations.prove(challenge, NOW, NOW)
+        commands = changing([*proved, orders.touch("o", NOW), orders.make_ready("o", NOW), AUDIT])
+        self.assertEqual(len(commands), 2)
+        self.assertIn("UPDATE acme_challenges", commands[0][0].prepare)
+        self.assertIn("SET updated_at", commands[0][0].prepare)
+        self.assertIn("SET status = 'ready'", commands[1][0].prepare)
+        self.assertIn("INSERT INTO audit_events", commands[1][0].prepare)
+
+    def test_same_table_twice(self) -> None:
+        """Two statements about one table are two commands, as a row must not be changed twice by one."""
+        self.assertEqual(len(changing([orders.touch("o", NOW), orders.make_valid("o", "c", NOW)])), 2)
+
+    def test_two_names(self) -> None:
+        """Each authorization goes with its challenges, so that the texts are few, however many names there are."""
+        added = [*authorizations.insert(authorization(list(ChallengeType)))] * 3
+        self.assertEqual(len({command.name for command, _ in changing(added)}), 1)
+
+    def test_long_ones_stay_alone(self) -> None:
+        """A statement that lists many ids is not prepared, and so is with no other."""
+        commands = changing([authorizations.expire(["a"] * 100, NOW), AUDIT])
+        self.assertEqual([bool(command.name) for command, _ in commands], [False, True])
