@@ -15,13 +15,7 @@ SHOWN = "8"  # orders, on an account's page
 async def listed(visit: Visit) -> Answer:
     """Accounts that a filter finds, the newest first."""
     query = visit.given(*FILTER, "page")
-    page, error = None, ""
-    try:
-        page = await visit.ask("list_accounts", query=query)
-    except ApiError as refused:
-        if refused.status != 400:
-            raise
-        error = refused.message
+    page, error = await visit.search("list_accounts", query)
     profiles = await visit.ask("list_profiles", query={"per_page": "500"})
     return visit.page(
         "accounts.html",

@@ -6,7 +6,6 @@ from typing import Any
 
 from certctl.authority.trail import Action
 from certctl.web.answer import Answer
-from certctl.web.api.call import ApiError
 from certctl.web.console.fields import day
 from certctl.web.console.visit import Page, Visit
 
@@ -17,23 +16,15 @@ PARTS = 20  # of 1000 events, in one export
 
 async def listed(visit: Visit) -> Answer:
     """Events that a filter finds, the newest first."""
-    error, data, cursor = "", [], None
-    try:
-        found = await visit.ask(
-            "list_audit", query=_filter(visit) | visit.given("cursor") | {"per_page": PER_PAGE}
-        )
-        data, cursor = found.data, found.next_cursor
-    except ApiError as refused:
-        if refused.status != 400:
-            raise
-        error = refused.message
+    query = _filter(visit) | visit.given("cursor") | {"per_page": PER_PAGE}
+    found, error = await visit.search("list_audit", query)
     return visit.page(
         "audit.html",
         status=400 if error else 200,
         section="audit",
         error=error,
-        events=data,
-        cursor=cursor,
+        events=found.data if found else [],
+        cursor=found.next_cursor if found else None,
         actions=sorted(each.value for each in Action),
         filter=visit.given(*FILTER),
         following=visit.query.get("follow") == "yes",

@@ -25,22 +25,15 @@ STATUSES = ("valid", "expired", "revoked")
 async def listed(visit: Visit) -> Answer:
     """Certificates that a filter finds, the newest first."""
     query = filtered(visit) | visit.given("cursor") | {"per_page": PER_PAGE}
-    error, data, cursor = "", [], None
-    try:
-        found = await visit.ask("list_certificates", query=query)
-        data, cursor = found.data, found.next_cursor
-    except ApiError as refused:
-        if refused.status != 400:
-            raise
-        error = refused.message
+    found, error = await visit.search("list_certificates", query)
     profiles = await visit.ask("list_profiles", query={"per_page": "500"})
     return visit.page(
         "certificates.html",
         status=400 if error else 200,
         section="certificates",
         error=error,
-        certificates=data,
-        cursor=cursor,
+        certificates=found.data if found else [],
+        cursor=found.next_cursor if found else None,
         filter=visit.given(*FILTER),
         profiles=profiles.data,
         statuses=STATUSES,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from certctl.web.answer import Answer
-from certctl.web.api.call import ApiError
 from certctl.web.console import advice
 from certctl.web.console.story import told
 from certctl.web.console.visit import Page, Visit
@@ -19,22 +18,15 @@ async def listed(visit: Visit) -> Answer:
     for name in ("created_after", "created_before"):
         if len(query.get(name, "")) == len("2026-01-01"):
             query[name] += "T00:00:00Z"
-    error, data, cursor = "", [], None
-    try:
-        found = await visit.ask("list_orders", query=query)
-        data, cursor = found.data, found.next_cursor
-    except ApiError as refused:
-        if refused.status != 400:
-            raise
-        error = refused.message
+    found, error = await visit.search("list_orders", query)
     profiles = await visit.ask("list_profiles", query={"per_page": "500"})
     return visit.page(
         "orders.html",
         status=400 if error else 200,
         section="orders",
         error=error,
-        orders=data,
-        cursor=cursor,
+        orders=found.data if found else [],
+        cursor=found.next_cursor if found else None,
         profiles=profiles.data,
         statuses=STATUSES,
     )

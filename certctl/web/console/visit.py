@@ -11,7 +11,7 @@ import attrs
 from certctl.authority.console_sessions import SignedIn
 from certctl.authority.operators import Caller
 from certctl.web.answer import Answer
-from certctl.web.api.call import Reply
+from certctl.web.api.call import ApiError, Reply
 from certctl.web.api.door import NAMED, Door
 from certctl.web.console.forms import Form
 from certctl.web.console.rendering import Rendering
@@ -55,6 +55,15 @@ class Visit:
     async def ask(self, operation: str, **asked: Any) -> Any:
         """The document that an operation of the API answers with."""
         return (await self.reply(operation, **asked)).value
+
+    async def search(self, operation: str, query: Mapping[str, str]) -> tuple[Any, str]:
+        """The document that a search answers with; or None, and what is wrong with the filter, in a sentence."""
+        try:
+            return await self.ask(operation, query=query), ""
+        except ApiError as refused:
+            if refused.status != 400:
+                raise
+            return None, refused.message
 
     def given(self, *names: str) -> dict[str, str]:
         """Those of the query's members that are not empty."""
