@@ -118,7 +118,7 @@ def expired(now: datetime, limit: int) -> Query[list[str]]:
 
 
 def insert(authorization: Authorization) -> list[Statement]:
-    """Add an authorization and its challenges."""
+    """Add an authorization and its challenges, if it has any."""
     added = Statement(
         f"INSERT INTO acme_authorizations ({_OWN}, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
@@ -135,6 +135,8 @@ def insert(authorization: Authorization) -> list[Statement]:
             authorization.created_at,
         ),
     )
+    if not authorization.challenges:
+        return [added]
     return [added, _insert_challenges(authorization.challenges, authorization.created_at)]
 
 
