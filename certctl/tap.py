@@ -121,6 +121,9 @@ class Daemon(Service):
         seal = Seal.kept_in(settings.state_dir)
         witness = Witness.open(settings.state_dir)
         passphrase = start.passphrase_of(settings)
+        tls_files = settings.server_tls_cert_path, settings.server_tls_key_path
+        self._care = TlsCare(self._tls, tls_files, self._own_certificate, start.now)
+        _ = self._care.serve_given()  # a start that this refuses has recorded nothing
         self._database = await self._open_database()
         first = await signers.first_ca(settings, self._database, passphrase, start.now())
         own = {} if first is None else {first.id: first.publishing(status_urls(settings, first.id))}
@@ -156,8 +159,6 @@ class Daemon(Service):
             await start.seed(self._database, self._parts.trail, first, mode, accepted)
         await start.record(self._database, self._parts.trail, others.values(), accepted)
         await self._parts.issuers.refresh()
-        tls_files = settings.server_tls_cert_path, settings.server_tls_key_path
-        self._care = TlsCare(self._tls, tls_files, self._own_certificate, start.now)
         self._care.renew()
         await start.note_restore(self._database, self._parts.trail, settings.state_dir)
         await start.share_secret(self._database, self._parts.trail, seal, settings.secret_key_accept)

@@ -41,14 +41,19 @@ class TlsCare:
         except (IssuerError, TlsError) as error:
             self._log.error("the server's certificate cannot be renewed: {why}", why=str(error))
 
+    def serve_given(self) -> bool:
+        """Serve the operator's certificate; return whether there is one. Raises TlsError if it cannot be served."""
+        if self._certificate is None or self._key is None:
+            return False
+        if self._context.not_after is None:
+            self._context.load(self._certificate, self._key, now=self._now())
+        return True
+
     def renew(self) -> None:
         """Serve the operator's certificate, or our own, which is made anew well before it ends."""
-        now = self._now()
-        if self._certificate is not None and self._key is not None:
-            if self._context.not_after is None:
-                self._context.load(self._certificate, self._key, now=now)
+        if self.serve_given():
             return
-        own = self._own(now)
+        own = self._own(self._now())
         if own.not_after != self._context.not_after:
             self._context.use(own.chain_pem, own.key_pem)
 
