@@ -58,6 +58,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def _hear_control_c() -> None:
+    """Undo what a shell does to what it starts in the background, the tests perhaps: that ignores SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Ran:
     """A program that came to its end, and what it said."""
 
@@ -183,6 +188,7 @@ class RunningServer:
                 stderr=subprocess.STDOUT,
                 pass_fds=self.handed,
                 start_new_session=True,
+                preexec_fn=_hear_control_c,
             )
 
     def start(self) -> Self:
