@@ -33,10 +33,13 @@ CHALLENGE = {"WWW-Authenticate": 'Bearer realm="certctl"'}  # RFC 6750 section 3
 _BEARER = re.compile(r"Bearer +([\x21-\x7e]{1,1000})\Z", re.IGNORECASE)
 
 
+_WORDS = {second for _, second, *_ in (f"{each.path}//".split("/") for each in OPERATIONS)} - {"", "<id>"}
+
+
 class _Id(BaseConverter):
     """The id in a path, which is none of the words that stand in its place elsewhere."""
 
-    regex = r"(?!(?:revoke|checkpoints|state)(?:/|\Z))[^/]+"
+    regex = rf"(?!(?:{'|'.join(sorted(_WORDS))})(?:/|\Z))[^/]+"
 
 
 class ApiDispatch:

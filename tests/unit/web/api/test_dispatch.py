@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from certctl.web.api.table import OPERATIONS
 from tests.unit.web.api.cases import ApiCase
 
 
@@ -42,6 +43,17 @@ class AdmissionTests(ApiCase):
         response = self.call("DELETE", "profiles")
         self.assertRefused(response, 405, "method_not_allowed")
         self.assertIn("GET", response.one("Allow"))
+
+    def test_allowed(self) -> None:
+        """A method that a path does not know is answered with those that it is described with, and no others."""
+        methods: dict[str, set[str]] = {}
+        for operation in OPERATIONS:
+            methods.setdefault(operation.path, set()).add(operation.method)
+        for path, known in methods.items():
+            response = self.call("OPTIONS", path.replace("<id>", "x").replace("<sha256>", "x"))
+            self.assertRefused(response, 405, "method_not_allowed")
+            allowed = set(response.one("Allow").split(", "))
+            self.assertEqual(allowed, known | ({"HEAD"} if "GET" in known else set()), path)
 
     def test_bodies(self) -> None:
         """A body that is not what the operation takes is refused, and never a 500."""
