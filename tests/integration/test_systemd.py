@@ -5,6 +5,7 @@ There is no systemd that runs here: the tests hold the notify socket, and the li
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import secrets
@@ -162,15 +163,16 @@ class ActivationCase(ServerTestCase):
 
     def activated(self, names: str, *listening: socket.socket) -> RunningServer:
         """A server that is handed sockets as systemd hands them over; not started yet."""
-        moves = "".join(f"exec {3 + n}<&{100 + n} {100 + n}<&-;" for n, _ in enumerate(listening))
+        # Moved to 3, 4, ...: from numbers above those, and that nothing else here has.
+        handed = tuple(fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, 100) for each in listening)
+        for number in handed:
+            self.addCleanup(os.close, number)
+        moves = "".join(f"exec {3 + n}<&{number} {number}<&-;" for n, number in enumerate(handed))
         wrapped = ("bash", "-c", f'{moves} LISTEN_PID=$$ exec "$@"', "-", *TWISTD)
         given = {"LISTEN_FDS": str(len(listening)), "LISTEN_FDNAMES": names}
         server = RunningServer(self.path(), {**_BASIC, **given}, command=wrapped)
         server.port = listening[0].getsockname()[1]
-        server.handed = tuple(100 + n for n, _ in enumerate(listening))
-        for number, each in zip(server.handed, listening, strict=True):
-            os.dup2(each.fileno(), number, inheritable=True)
-            self.addCleanup(os.close, number)
+        server.handed = handed
         self.addCleanup(self.end, server)
         return server
 
