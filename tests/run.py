@@ -1,6 +1,7 @@
 """Run every check and every test suite, and end with one line of counts: ``python -m tests.run``.
 
-The suites are trial's, in processes of their own; what they say is passed on, their summaries are added up.
+The suites are trial's, in processes of their own; what they say is passed on, their summaries are added up. The
+modules of the integration tests are suites of their own, as many side by side as there are processors.
 A suite that ran nothing, or that ended otherwise than its summary says, counts as a failure. So does a claim of the
 documentation whose test did not run.
 """
@@ -11,18 +12,19 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import attrs
 
 TRIAL = (sys.executable, "-m", "twisted.trial")
 LINT = ("make", "--no-print-directory", "lint", f"VENV={sys.prefix}")
-SUITES = (
-    (*TRIAL, f"-j{os.cpu_count() or 2}", "tests.unit"),
-    (*TRIAL, "tests.integration"),  # these share ports and processors: one after the other
-)
-PAGES = Path(__file__).parent.parent / "docs"
+PROCESSORS = os.cpu_count() or 2
+UNIT = (*TRIAL, f"-j{PROCESSORS}", "tests.unit")
+ROOT = Path(__file__).parent.parent
+PAGES = ROOT / "docs"
 _CLAIM = re.compile(r"\btests\.(?:unit|integration)(?:\.\w+)+")
 _TOLD = re.compile(
     r"^(?P<module>tests(?:\.\w+)+)$|^  (?P<case>\w+)$|^    (?P<test>test_\w+) \.\.\.(?:.*?)\[(?P<how>[A-Z]+)\]$",
@@ -92,13 +94,17 @@ def unproved(claims: Iterable[str], names: Iterable[str]) -> list[str]:
     )
 
 
+def modules(root: Path = ROOT) -> list[str]:
+    """The modules of the integration tests, the largest first, which are the longest, so that none is waited for."""
+    found = sorted((root / "tests" / "integration").glob("test_*.py"), key=lambda each: -each.stat().st_size)
+    return [f"tests.integration.{each.stem}" for each in found]
+
+
 def run(command: Sequence[str]) -> tuple[str, int]:
     """Run ``command``, show what it says as it says it, and return that and its exit status."""
     print("$", *command, flush=True)
     said = []
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-    ) as process:
+    with _started(command) as process:
         assert process.stdout is not None
         for line in process.stdout:
             said.append(line)
@@ -106,15 +112,39 @@ def run(command: Sequence[str]) -> tuple[str, int]:
     return "".join(said), process.returncode
 
 
-def main(lint: Sequence[str] = LINT, suites: Iterable[Sequence[str]] = SUITES) -> int:
+def run_side_by_side(commands: Iterable[Sequence[str]]) -> Iterator[tuple[str, int]]:
+    """Run ``commands``, so many at a time as there are processors; show what each said when it has ended."""
+    with ThreadPoolExecutor(PROCESSORS) as pool:
+        for each in as_completed([pool.submit(_ran, command) for command in commands]):
+            said, status = each.result()
+            print(said, flush=True)
+            yield said, status
+
+
+def _ran(command: Sequence[str]) -> tuple[str, int]:
+    began = time.monotonic()
+    with _started(command) as process:
+        said, _ = process.communicate()
+    heading = f"$ {' '.join(command)}  # took {time.monotonic() - began:.0f} s\n"
+    return heading + said, process.returncode
+
+
+def _started(command: Sequence[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    )
+
+
+def main() -> int:
     """Run everything, print the counts, and return the exit status."""
-    _, status = run(lint)
-    total, said = Counts(failed=1) if status else Counts(), ""
-    for suite in suites:
-        output, status = run(suite)
+    _, status = run(LINT)
+    total = Counts(failed=1) if status else Counts()
+    suites = [run(UNIT), *run_side_by_side((*TRIAL, each) for each in modules())]
+    for output, status in suites:
         total += judge(output, status)
-        said += output
-    ended = dict(told(said))
+    ended = dict(told("".join(output for output, _ in suites)))
+    if failed := [name for name, how in ended.items() if how in ("FAIL", "ERROR")]:
+        print("Failed:", *failed, sep="\n  ")
     if missing := unproved(claims(), ended):
         print("The documentation names tests that did not run:", *missing, sep="\n  ")
         total += Counts(failed=1)
