@@ -13,8 +13,6 @@ from typing import Any
 
 import attrs
 from klein.resource import KleinResource
-from twisted.internet.defer import Deferred
-from twisted.web.server import Request
 
 from certctl import __version__
 from certctl.acme.nonces import NonceMint
@@ -76,6 +74,7 @@ from certctl.web.acme.dispatch import Dispatch
 from certctl.web.acme.table import DIRECTORY, PATHS
 from certctl.web.api.dispatch import ApiDispatch
 from certctl.web.api.door import Door
+from certctl.web.channel import Shortcut
 from certctl.web.console.dispatch import ConsoleDispatch
 from certctl.web.health import Health
 from certctl.web.metrics import Metrics
@@ -103,7 +102,7 @@ class Parts:
     presence: Presence
     resource: KleinResource
     pki: PkiSite
-    shortcut: Callable[[Request], Deferred[bytes] | None] | None
+    shortcut: Shortcut | None
 
 
 def assemble(

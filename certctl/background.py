@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Generator
+from functools import partial
 from typing import Any, TypeVar
 
+import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -36,6 +38,15 @@ class Background:
         _ = running.addBoth(self._done, running, shielded)
         return shielded
 
+    def run_now(self, work: Coroutine[Any, Any, T]) -> T | Deferred[T]:
+        """Start work that may well end at once: its result, or a Deferred of it; raises what it raises at once."""
+        try:
+            awaited = work.send(None)
+        except StopIteration as ended:
+            result: T = ended.value
+            return result
+        return self.run(_rest(work, awaited))
+
     def start(self, work: Coroutine[Any, Any, object]) -> None:
         """Start work of whose result nobody waits; a failure is logged."""
         _ = self.run(work).addErrback(lambda failure: self._log.failure("background work failed", failure))
@@ -61,3 +72,29 @@ class Background:
         return waiting.addTimeout(seconds, reactor, onTimeoutCancel=lambda *_: None).addErrback(
             lambda _: None
         )
+
+
+async def _rest(work: Coroutine[Any, Any, T], awaited: Any) -> T:
+    """The rest of work that waits for something already."""
+    result: T = await _Resumed(work, awaited)
+    return result
+
+
+@attrs.frozen
+class _Resumed:
+    work: Coroutine[Any, Any, Any]
+    awaited: Any
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        awaited = self.awaited
+        while True:
+            try:
+                came = yield awaited
+            except BaseException as error:
+                step = partial(self.work.throw, error)
+            else:
+                step = partial(self.work.send, came)
+            try:
+                awaited = step()
+            except StopIteration as ended:
+                return ended.value

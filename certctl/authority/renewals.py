@@ -26,13 +26,12 @@ MAX_KEPT = 20_000  # certificates that are remembered, of less than a kilobyte e
 
 @attrs.frozen
 class RenewalInfo:
-    """When to renew and why then, and when to ask again (RFC 9773 section 4.2)."""
+    """When to renew and why then (RFC 9773 section 4.2)."""
 
     window: Window
     kind: str  # usual: by its life; moved: by an operator; overdue: it was revoked
     why: str  # for people
     explanation_url: str | None
-    ask_again: timedelta
 
 
 class RenewalObserver(Protocol):
@@ -66,7 +65,7 @@ class Renewals:
         self._database = database
         self._news = news
         self._observer = observer
-        self._poll_interval = poll_interval
+        self._poll_interval = poll_interval.total_seconds()
         self._kept: dict[tuple[str, str], _Kept] = {}
         self.enabled = enabled
 
@@ -85,7 +84,12 @@ class Renewals:
         if kept is None or not remembered:
             kept = await self._look(profile, text, kept, edition)
         self._observer.told(kept.info.kind, remembered=remembered)
-        return attrs.evolve(kept.info, ask_again=self._poll_interval * (1 - JITTER * random.random()))
+        return kept.info
+
+    @property
+    def ask_again(self) -> int:
+        """Seconds until a client should ask again (RFC 9773 section 4.3.2); not the same for all."""
+        return int(self._poll_interval * (1 - JITTER * random.random()))
 
     async def of(self, certificate: Certificate) -> RenewalInfo | None:
         """What the client of a certificate is told, for an operator; None if nobody is told anything of it."""
@@ -130,7 +134,7 @@ class Renewals:
         if certificate.revoked_at is not None:
             reason = REASONS.get(certificate.revocation_reason or 0, "unspecified")
             why = f"it was revoked on {_day(certificate.revoked_at)} ({reason}): replace it now"
-            return RenewalInfo(overdue(certificate.revoked_at), "overdue", why, None, self._poll_interval)
+            return RenewalInfo(overdue(certificate.revoked_at), "overdue", why, None)
         policy = renewal_policy(profile)
         usual = policy.window(certificate.not_before, certificate.not_after)
         found = moved(self._news.running, certificate, usual)
@@ -141,8 +145,8 @@ class Renewals:
             url = renewal.explanation_url
         if window is usual:
             why = "it has come to, or will then have come to, the part of its life in which it should be renewed"
-            return RenewalInfo(usual, "usual", why, policy.explanation_url, self._poll_interval)
-        return RenewalInfo(window, "moved", why, url, self._poll_interval)
+            return RenewalInfo(usual, "usual", why, policy.explanation_url)
+        return RenewalInfo(window, "moved", why, url)
 
     def _hurried(self, certificate: Certificate, usual: Window) -> tuple[Window, str, str | None]:
         """The window of a certificate whose issuer another has taken the place of; else the usual one."""

@@ -15,9 +15,7 @@ from certctl.acme.problems import Problem
 JSON = "application/json"
 PROBLEM = "application/problem+json"
 TEXT = "text/plain; charset=utf-8"
-_WORDS = {
-    each.value: each.phrase.encode("ascii") for each in HTTPStatus
-}  # twisted.web has none for 421 and 429
+_PHRASES = {each.value: each.phrase for each in HTTPStatus}  # twisted.web has none for 421 and 429
 
 
 @attrs.frozen(kw_only=True)
@@ -31,21 +29,44 @@ class Answer:
     links: Sequence[str] = ()
     headers: Mapping[str, str] = attrs.field(factory=dict)
 
-    def send(self, request: Request) -> bytes:
-        """Put status and headers into a request's response, and return the body."""
-        request.setResponseCode(self.status, _WORDS.get(self.status))
-        set_header = request.responseHeaders.setRawHeaders
-        set_header("Server", ["certctl"])  # and not which version of what
+    def adding(self, links: Sequence[str], headers: Mapping[str, str]) -> Answer:
+        """The same answer with more header fields."""
+        return Answer(
+            status=self.status,
+            content_type=self.content_type,
+            body=self.body,
+            location=self.location,
+            links=(*self.links, *links),
+            headers={**self.headers, **headers},
+        )
+
+    @property
+    def phrase(self) -> str:
+        """What the status means."""
+        return _PHRASES.get(self.status, "")
+
+    def fields(self) -> list[tuple[str, str]]:
+        """All header fields, Link maybe more than once."""
+        fields = [("Server", "certctl")]  # and not which version of what
         if self.body:
-            set_header("Content-Type", [self.content_type])
+            fields.append(("Content-Type", self.content_type))
         if self.status != 204:  # RFC 9110 section 8.6
-            set_header("Content-Length", [str(len(self.body))])
+            fields.append(("Content-Length", str(len(self.body))))
         if self.location is not None:
-            set_header("Location", [self.location])
-        if self.links:
-            set_header("Link", list(self.links))
-        for name, value in self.headers.items():
-            set_header(name, [value])
+            fields.append(("Location", self.location))
+        fields += [("Link", link) for link in self.links]
+        fields += self.headers.items()
+        return fields
+
+    def send(self, request: Request) -> bytes:
+        """Put status and header fields into a request's response, and return the body."""
+        request.setResponseCode(self.status, self.phrase.encode("ascii"))
+        headers = request.responseHeaders
+        for name, value in self.fields():
+            if name == "Link":
+                headers.addRawHeader(name, value)
+            else:
+                headers.setRawHeaders(name, [value])
         return self.body
 
 

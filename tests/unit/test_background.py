@@ -25,6 +25,17 @@ class BackgroundTests(SynchronousTestCase):
         await self.told
         raise ZeroDivisionError
 
+    async def twice(self) -> str:
+        """Wait to be told, meet a failure of what is waited for next, and go on."""
+        await self.told
+        failed: Deferred[str] = Deferred()
+        self.told.addCallback(lambda told: failed.errback(ValueError()) or told)
+        try:
+            await failed
+        except ValueError:
+            return "done, after a failure"
+        return ""
+
     async def quick(self) -> str:
         """Wait for nothing."""
         return "quick"
@@ -41,6 +52,18 @@ class BackgroundTests(SynchronousTestCase):
     def test_result_at_once(self) -> None:
         """Work that waits for nothing is done before anybody could ask."""
         self.assertEqual(self.successResultOf(self.background.run(self.quick())), "quick")
+        self.assertEqual(len(self.background), 0)
+
+    def test_run_now(self) -> None:
+        """What ends at once is a value; what waits, or fails while it waits, comes later and whole."""
+        self.assertEqual(self.background.run_now(self.quick()), "quick")
+        waiting, failing = self.background.run_now(self.twice()), self.background.run_now(self.failing())
+        assert isinstance(waiting, Deferred) and isinstance(failing, Deferred)
+        self.assertNoResult(waiting)
+        self.assertEqual(len(self.background), 2)
+        self.told.callback("done")
+        self.assertEqual(self.successResultOf(waiting), "done, after a failure")
+        self.failureResultOf(failing, ZeroDivisionError)
         self.assertEqual(len(self.background), 0)
 
     def test_failure(self) -> None:

@@ -25,7 +25,7 @@ from certctl.web.metrics import Metrics
 from certctl.web.origin import Origin
 
 UNAVAILABLE_FOR = timedelta(seconds=5)  # until a client asks again when the database did not answer
-NO_STORE = ("Cache-Control", "no-store")  # RFC 8555 section 7.2
+NO_STORE = {"Cache-Control": "no-store"}  # RFC 8555 section 7.2
 _PROFILE = re.compile(rb"/acme/profile/([A-Za-z0-9._~-]+)/")
 _GET = ("GET", "HEAD")
 _POST = ("POST",)
@@ -63,7 +63,7 @@ class Dispatch:
             app.route(f"/acme/profile/<profile_id>/{route.path}", methods=methods)(self._serving(route))
             app.route(f"/acme/{route.path}", methods=methods)(self._serving(route))
 
-    def shortcut(self, request: Request) -> Deferred[bytes] | None:
+    def shortcut(self, request: Request) -> Answer | Deferred[Answer] | None:
         """Serve a POST, or a GET of what nobody posts to, whose path is written plainly below a profile, as clients
         write it; None for any other.
 
@@ -78,20 +78,26 @@ class Dispatch:
         route, arguments = found
         if request.method != (b"POST" if route.posts else b"GET"):
             return None
-        return self._background.run(self._serve(route, request, below[1].decode("ascii"), arguments))
+        serving = self._serve(route, request, below[1].decode("ascii"), arguments)
+        return self._background.run(serving) if route.posts else self._background.run_now(serving)
 
     def _serving(self, route: Route) -> Callable[..., Deferred[bytes]]:
         def serve(request: Request, profile_id: str | None = None, **arguments: str) -> Deferred[bytes]:
             # In the background: Klein cancels what it waits for when the client goes, and no use case may stop
             # half-way.
-            return self._background.run(self._serve(route, request, profile_id, arguments))
+            return self._background.run(self._send(route, request, profile_id, arguments))
 
         serve.__name__ = route.name
         return serve
 
-    async def _serve(
+    async def _send(
         self, route: Route, request: Request, profile_id: str | None, arguments: Mapping[str, str]
     ) -> bytes:
+        return (await self._serve(route, request, profile_id, arguments)).send(request)
+
+    async def _serve(
+        self, route: Route, request: Request, profile_id: str | None, arguments: Mapping[str, str]
+    ) -> Answer:
         began = perf_counter()
         outcome = "ok"
         try:
@@ -111,7 +117,7 @@ class Dispatch:
         self._metrics.request(
             route.name, outcome, profile_id or self._default_profile_id, client, perf_counter() - began
         )
-        return self.finish(request, answer, nonce=route.name == "new-nonce")
+        return self.complete(request, answer, nonce=route.name == "new-nonce")
 
     async def _answer(
         self, route: Route, request: Request, profile_id: str | None, arguments: Mapping[str, str]
@@ -133,20 +139,20 @@ class Dispatch:
         answer = await route.handler(call)
         return Answer(status=200) if request.method == b"HEAD" and answer.status == 204 else answer
 
-    def finish(self, request: Request, answer: Answer, *, nonce: bool = False) -> bytes:
+    def complete(self, request: Request, answer: Answer, *, nonce: bool = False) -> Answer:
         """Add what every answer of this surface carries: a nonce after a POST, and the way to the directory."""
-        body = answer.send(request)
-        headers = request.responseHeaders
+        headers = NO_STORE
         if nonce or request.method == b"POST":
-            headers.setRawHeaders("Replay-Nonce", [self._nonces.mint(self._seconds())])
-        headers.setRawHeaders(NO_STORE[0], [NO_STORE[1]])
-        if (profile_id := self._profile_of(request)) is not None:
-            try:
-                index = Urls(PATHS, self._origin.of(request), profile_id).to("directory")
-            except Problem:
-                return body
-            headers.addRawHeader("Link", f'<{index}>;rel="index"')
-        return body
+            headers = {**NO_STORE, "Replay-Nonce": self._nonces.mint(self._seconds())}
+        return answer.adding(self._index(request), headers)
+
+    def _index(self, request: Request) -> tuple[str, ...]:
+        if (profile_id := self._profile_of(request)) is None:
+            return ()
+        try:
+            return (f'<{Urls(PATHS, self._origin.of(request), profile_id).to("directory")}>;rel="index"',)
+        except Problem:
+            return ()
 
     def _profile_of(self, request: Request) -> str | None:
         """The profile in the path as it was sent: what is no profile's id is not put into a header."""

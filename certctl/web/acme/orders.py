@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from certctl.acme import lifecycle
@@ -13,8 +14,9 @@ from certctl.web.answer import Answer, document
 POLL_AFTER = "2"  # seconds until a challenge that is being validated is asked for again
 
 
+@lru_cache(maxsize=8192)
 def moment(value: datetime) -> str:
-    """A time as RFC 3339 writes it, in UTC and whole seconds."""
+    """A time as RFC 3339 writes it, in UTC and whole seconds; that of an object is told with each look at it."""
     return value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 

@@ -19,7 +19,7 @@ async def renewal_info(call: Call[None]) -> Answer:
     usual = call.authority.service.website if found.kind == "usual" else call.urls.to("explanation", cert_id)
     if url := found.explanation_url or usual:
         value["explanationURL"] = url
-    return document(value, headers={"Retry-After": str(int(found.ask_again.total_seconds()))})
+    return document(value, headers={"Retry-After": str(call.authority.renewals.ask_again)})
 
 
 async def explanation(call: Call[None]) -> Answer:

@@ -29,6 +29,7 @@ from certctl.issuance.issuer import IssuerUnavailable, StatusSigner, StatusUrls
 from certctl.issuance.ocsp import MAX_REQUEST, Error
 from certctl.storage.database import Database, Unavailable
 from certctl.web.answer import TEXT, Answer
+from certctl.web.channel import Shortcut
 
 PREFIX = b"/pki/"
 CRL, OCSP, CERTIFICATE = "application/pkix-crl", "application/ocsp-response", "application/pkix-cert"
@@ -37,7 +38,6 @@ CRL_AGE = (
 )
 OCSP_AGE = 300
 CERTIFICATE_AGE = 86_400
-Shortcut = Callable[[Request], Deferred[bytes] | None]
 _PATH = re.compile(rb"/pki/([A-Za-z0-9._-]{1,64})/(crl|ocsp|ca)(?:/(.*))?", re.DOTALL)
 _SHARD = re.compile(rb"([1-9][0-9]{0,2})/(0|[1-9][0-9]{0,2})")
 
@@ -91,16 +91,16 @@ class PkiSite:
         found = await self._publication(issuer_id)
         return None if found is None else found.lists
 
-    def shortcut(self, request: Request) -> Deferred[bytes] | None:
+    def shortcut(self, request: Request) -> Answer | Deferred[Answer] | None:
         """Serve a request below ``/pki/``; None for any other."""
         if not request.path.startswith(PREFIX):
             return None
-        return self._background.run(self._serve(request))
+        return self._background.run_now(self._serve(request))
 
     def before(self, other: Shortcut | None) -> Shortcut:
         """Return a shortcut for what is below ``/pki/``, and for what another one serves."""
 
-        def shortcut(request: Request) -> Deferred[bytes] | None:
+        def shortcut(request: Request) -> Answer | Deferred[Answer] | None:
             if request.path.startswith(PREFIX):
                 return self.shortcut(request)
             return None if other is None else other(request)
@@ -128,7 +128,7 @@ class PkiSite:
             found = self._publications[id] = self._publish(id, signer)
         return found
 
-    async def _serve(self, request: Request) -> bytes:
+    async def _serve(self, request: Request) -> Answer:
         try:
             answer = await self._answer(request)
         except (Unavailable, IssuerUnavailable) as error:
@@ -137,7 +137,7 @@ class PkiSite:
         except Exception:
             self._log.failure("a request below /pki/ failed")
             answer = _words(500, "something went wrong here")
-        return answer.send(request)
+        return answer
 
     async def _answer(self, request: Request) -> Answer:
         match = _PATH.fullmatch(request.path)

@@ -5,7 +5,7 @@ from twisted.web.test.requesthelper import DummyChannel
 
 from certctl.acme.problems import ProblemType
 from certctl.web.answer import Answer
-from certctl.web.site import BoundedRequest
+from certctl.web.channel import BoundedRequest
 
 
 class StatusTests(SynchronousTestCase):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred
 
-from certctl.web import site
+from certctl.web import channel, site
 from tests.unit.web.bench import DEFAULT, BenchCase
 from tests.unit.web.wire import Exchange
 
@@ -18,18 +18,18 @@ class WallTests(BenchCase):
 
     def test_too_many_headers(self) -> None:
         """More headers than any client sends are refused."""
-        many = {f"X-{number}": "x" for number in range(site.MAX_HEADERS + 1)}
+        many = {f"X-{number}": "x" for number in range(channel.MAX_HEADERS + 1)}
         exchange = self.bench.begin("GET", DIRECTORY, headers=many)
         self.assertFalse(exchange.connected)
 
     def test_too_long_headers(self) -> None:
         """Headers beyond 16 KiB are refused."""
-        exchange = self.bench.begin("GET", DIRECTORY, headers={"X": "x" * site.MAX_HEADER_OCTETS})
+        exchange = self.bench.begin("GET", DIRECTORY, headers={"X": "x" * channel.MAX_HEADER_OCTETS})
         self.assertFalse(exchange.connected)
 
     def test_too_long_path(self) -> None:
         """A request line beyond 16 KiB is refused."""
-        exchange = self.bench.begin("GET", "/" + "x" * site.MAX_HEADER_OCTETS)
+        exchange = self.bench.begin("GET", "/" + "x" * channel.MAX_HEADER_OCTETS)
         self.assertFalse(exchange.connected)
 
     def test_connection_without_a_request(self) -> None:
@@ -65,8 +65,8 @@ class WallTests(BenchCase):
     def test_too_late(self) -> None:
         """A request that comes when the connection is being closed is not begun: nobody could be told of its end."""
         exchange = self.bench.begin("GET", DIRECTORY)
-        (channel,) = self.bench.site.channels
-        channel.closing = True
+        (connection,) = self.bench.site.channels
+        connection.closing = True
         exchange.send(f"GET {DIRECTORY} HTTP/1.1\r\nHost: acme.example\r\n\r\n".encode())
         self.assertEqual(exchange.response.status, 200)  # and nothing after it
 

@@ -70,7 +70,14 @@ class Response:
         return str(self.json["type"]).removeprefix(ERROR)
 
 
-class _Transport(StringTransportWithDisconnection):
+class Transport(StringTransportWithDisconnection):
+    """What TCP is to a protocol."""
+
+    def loseConnection(self) -> None:
+        """Close; whoever reads on sees that it is closing, as with TCP."""
+        self.disconnecting = True
+        super().loseConnection()
+
     def unregisterProducer(self) -> None:
         """Forget the producer, if there is one: TCP's transport does not mind."""
         if self.producer is not None:
@@ -95,7 +102,7 @@ class Exchange:
         every = {"Host": split.netloc, "Content-Length": str(len(body)), **headers}
         lines += [f"{name}: {value}" for name, value in every.items()]
         kind = IPv6Address if ":" in peer else IPv4Address
-        self._transport = _Transport(peerAddress=kind("TCP", peer, 40000))
+        self._transport = Transport(peerAddress=kind("TCP", peer, 40000))
         self._protocol = site.buildProtocol(kind("TCP", peer, 40000))
         self._method = method
         self._transport.protocol = self._protocol
