@@ -12,6 +12,7 @@ from certctl.background import Background
 class BackgroundTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.background = Background()
+        self.clock = Clock()
         self.told: Deferred[str] = Deferred()
         self.done: list[str] = []
 
@@ -28,10 +29,10 @@ class BackgroundTests(SynchronousTestCase):
     async def twice(self) -> str:
         """Wait to be told, meet a failure of what is waited for next, and go on."""
         await self.told
-        failed: Deferred[str] = Deferred()
-        self.told.addCallback(lambda told: failed.errback(ValueError()) or told)
+        failing: Deferred[str] = Deferred()
+        self.clock.callLater(1, failing.errback, ValueError())
         try:
-            await failed
+            await failing
         except ValueError:
             return "done, after a failure"
         return ""
@@ -62,6 +63,8 @@ class BackgroundTests(SynchronousTestCase):
         self.assertNoResult(waiting)
         self.assertEqual(len(self.background), 2)
         self.told.callback("done")
+        self.assertNoResult(waiting)
+        self.clock.advance(1)
         self.assertEqual(self.successResultOf(waiting), "done, after a failure")
         self.failureResultOf(failing, ZeroDivisionError)
         self.assertEqual(len(self.background), 0)
