@@ -290,6 +290,7 @@ def _authority(ground: _Ground, challenges: Challenges, jobs: Jobs) -> Authority
         trail,
         ground.network,
         ground.rules,
+        ground.issuers,
         ttl=settings.acme_server_authz_ttl,
         pause_after=settings.acme_server_pause_after_failures,
     )

@@ -22,7 +22,9 @@ from certctl.acme.objects import (
 )
 from certctl.acme.problems import Problem, ProblemType, Subproblem, malformed, refusing_identifiers
 from certctl.authority.challenge_rules import ChallengeRules
+from certctl.authority.issuers import Issuers
 from certctl.authority.profile_rules import ProfileRules
+from certctl.authority.signing import under
 from certctl.authority.trail import Action, Event, Trail, actor_of
 from certctl.storage import authorizations, failures, orders
 from certctl.storage.database import Conflict, Database
@@ -41,6 +43,7 @@ class Authorizations:
         trail: Trail,
         network: Network,
         rules: ProfileRules,
+        issuers: Issuers,
         *,
         ttl: timedelta,
         pause_after: int,
@@ -49,6 +52,7 @@ class Authorizations:
         self._trail = trail
         self._network = network
         self._rules = rules
+        self._issuers = issuers
         self._ttl = ttl
         self._pause_after = pause_after
 
@@ -117,9 +121,8 @@ class Authorizations:
             raise malformed("a wildcard cannot be authorized ahead of its order (RFC 8555 section 7.4.1)")
         policy.judge_pause(account)
         policy.judge_open(profile)
-        ((identifier, rule),) = policy.judge_identifiers(
-            self._rules.terms(profile, account).names, [requested], maximum=1
-        ).items()
+        names = under(self._rules.terms(profile, account), await self._issuers.find(profile.issuer_id))
+        ((identifier, rule),) = policy.judge_identifiers(names, [requested], maximum=1).items()
         now = self._trail.now()
         if profile.acme_auth_mode is AuthMode.CHALLENGE:
             await self._refuse_paused(account, [identifier], now)

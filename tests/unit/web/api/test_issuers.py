@@ -376,6 +376,8 @@ class BoundTests(IssuerCase):
         self.assertEqual(refused.json["type"], "urn:ietf:params:acme:error:rejectedIdentifier")
         told = [each["identifier"]["value"] for each in refused.json["subproblems"]]
         self.assertEqual(told, ["a.example.org", "192.0.2.1"])
+        ahead = client.post("new-authz", {"identifier": {"type": "dns", "value": "a.example.org"}})
+        self.assertEqual(ahead.error, "rejectedIdentifier")
         self.assertEqual(self.bench.value("SELECT count(*) FROM acme_orders"), before)
 
     def test_constraints_of_a_new_issuer(self) -> None:
