@@ -29,7 +29,8 @@ another in the same round: the median of all rounds, the least and the greatest.
 
 certctl has its profile prof-default. In trust mode the order is ready at once; with --http-01
 each name is fresh, and is proved. certctl runs on SQLite; certctl-postgres on a PostgreSQL that
-is made for it, and whose CPU counts as the server's.
+is made for it, and whose CPU counts as the server's; certctl-postgres-2-workers does so with two
+processes that answer, whose CPU counts with that of their parent.
 
 Pebble keeps all in memory, takes every challenge for met (without --http-01), and reuses
 authorizations while names come back: orders are ready at once there too, but for the first of
@@ -42,7 +43,7 @@ port 80 and for addresses at the system's resolver, so all servers then run in a
 own (a namespace), where both are ours.
 """
 
-NAMES = ("certctl", "certctl-postgres", "pebble", "caddy")
+NAMES = ("certctl", "certctl-postgres", "certctl-postgres-2-workers", "pebble", "caddy")
 _PROCESSORS = os.sched_getaffinity(0)  # two at least, to keep server and generator apart
 
 Runs = Mapping[str, Sequence[Figures]]  # by the server's name
@@ -195,6 +196,7 @@ def servers(options: argparse.Namespace) -> dict[str, Server]:
     known: tuple[Server, ...] = (
         Certctl(dns_port=dns_port),
         Certctl(name="certctl-postgres", dns_port=dns_port, postgres=True),
+        Certctl(name="certctl-postgres-2-workers", dns_port=dns_port, postgres=True, workers=2),
         Pebble(reuses=not options.fresh_names, dns_port=dns_port),
         Caddy(),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -21,6 +22,7 @@ from benchmarks.postgres import postgresql
 
 LOOPBACK = "127.0.0.1"
 PATIENCE = 30.0  # seconds for a server to start, and to stop
+READY = re.compile(r"worker \d+ is ready")
 HTTP_PORT = 5002  # where servers connect to for http-01, if they let themselves be told
 
 
@@ -113,11 +115,15 @@ def _wait_for(child: subprocess.Popen[bytes], port: int, log: Path) -> None:
 
 @attrs.frozen(kw_only=True)
 class Certctl:
-    """certctl from this checkout, its limits switched off; on SQLite, or on a PostgreSQL of its own."""
+    """certctl from this checkout, its limits switched off; on SQLite, or on a PostgreSQL of its own.
+
+    With several workers its pid is that of their parent, whose descendants count with it.
+    """
 
     name: str = "certctl"
     settings: Mapping[str, str] = attrs.field(factory=dict)
     postgres: bool = False
+    workers: int = 1
     before: tuple[str, ...] = ()  # what its command begins with, such as a tool that counts
     http_port: int = HTTP_PORT
     dns_port: int = 0
@@ -138,6 +144,7 @@ class Certctl:
             "CERTCTL_ACME_SERVER_ENABLED": "true",
             "CERTCTL_ACME_SERVER_DEFAULT_PROFILE_ID": "prof-default",
             **{f"CERTCTL_ACME_SERVER_RATE_LIMIT_{limit}": "0" for limit in LIMITS},
+            "CERTCTL_SERVER_WORKERS": str(self.workers),
             "PYTHONPATH": str(Path(__file__).parent.parent),
             **more,
             **(challenging(self.dns_port) if self.dns_port else {}),
@@ -153,10 +160,16 @@ class Certctl:
         ]
         with process(command, environment, state, port) as pid:
             root = state / "certctl" / "root-ca.pem"
-            while not root.exists():  # the port is taken before the CA is made
+            while not root.exists() or not self._all_ready(state):  # the port is taken before the CA is made
                 time.sleep(0.05)
             directory = f"https://{LOOPBACK}:{port}/acme/directory"
             yield Running(pids=(pid,), database_pids=database, directory=directory, ca=root, root=root)
+
+    def _all_ready(self, state: Path) -> bool:
+        """Whether all workers have started, of which the parent tells by a line each, so that the start costs none of
+        the certificates.
+        """
+        return self.workers == 1 or len(READY.findall((state / "log").read_text())) >= self.workers
 
 
 def challenging(dns_port: int) -> dict[str, str]:
