@@ -69,7 +69,10 @@ class Database(Protocol):
         """Return what the query finds."""
 
     async def redeem(self, nonce: bytes, first: Query[A], second: Query[B]) -> tuple[A, B]:
-        """Spend a nonce for ever and read what its request asks for; raise NonceSpent if it was spent before."""
+        """Spend a nonce for ever and read what its request asks for; raise NonceSpent if it was spent before.
+
+        The first query finds one row or none, the second any number. What stands first in a row is never NULL.
+        """
 
     async def write(self, *statements: Statement) -> None:
         """Make the change that all statements together are, durably; raise Conflict, and change nothing, if one of

@@ -93,16 +93,13 @@ class PostgresDatabase(Database):
         redeeming = _redeeming(first.sql, second.sql)
         parameters = (nonce, self._epoch.id, *first.parameters, *second.parameters)
         rows = await self._pool.run([(redeeming.command, parameters)], redeeming.rows)
-        spent, epoch = rows[0][:2]
-        if epoch is None or epoch != self._epoch.id:
+        if not rows:  # spent before, or of an epoch that is over: then there are other keys
             await self._pool.use(self._welcome)
-            raise NonceSpent
-        if not spent:
             raise NonceSpent
         width = redeeming.width
         return (
-            first.build([rows[0][3:width]] if rows[0][2] else []),
-            second.build([row[width + 1 :] for row in rows] if rows[0][width] else []),
+            first.build(_found([rows[0][:width]])),
+            second.build(_found([row[width + 1 :] for row in rows])),
         )
 
     async def write(self, *statements: Statement) -> None:
@@ -195,23 +192,25 @@ _FORGET = command(
     " SELECT count(*) FROM forgotten"
 )
 _REDEEM = (
-    f"WITH current AS (SELECT epoch FROM acme_nonces WHERE nonce = {EPOCH}),"
-    " spent AS (INSERT INTO acme_nonces (nonce) SELECT CAST(? AS BYTEA) FROM current WHERE epoch = ?"
-    " ON CONFLICT DO NOTHING RETURNING 1)"
-    " SELECT (SELECT count(*) FROM spent), (SELECT epoch FROM current), {first}, {second} FROM (SELECT 1) one"
+    "WITH spent AS (INSERT INTO acme_nonces (nonce) SELECT CAST(? AS BYTEA) FROM acme_nonces"
+    f" WHERE nonce = {EPOCH} AND epoch = ? ON CONFLICT DO NOTHING RETURNING 1)"
+    " SELECT {columns} FROM spent{joins}"
 )
-_JOINED = " LEFT JOIN (SELECT TRUE AS is_{0}, {0}.* FROM ({1}) {0}) {0} ON TRUE"
+_BETWEEN = "0 AS is_second"  # a column between those of the two queries
 
 
 @attrs.define(eq=False)
 class _Redeeming:
-    """The command that spends a nonce and runs two queries, and where in its rows the second one's columns begin."""
+    """The command that spends a nonce and runs two queries, and how many columns of its rows the first one has.
+
+    It finds no row if the nonce was spent before.
+    """
 
     command: Command
-    width: int = 0
+    width: int = -1  # not known before it first ran
 
     def rows(self, cursor: Any) -> list[Row]:
-        if not self.width:
+        if self.width < 0:
             self.width = [column.name for column in cursor.description].index("is_second")
         return _rows(cursor)
 
@@ -219,7 +218,12 @@ class _Redeeming:
 @cache
 def _redeeming(first: str, second: str) -> _Redeeming:
     """The two queries side by side, in one row for each row of the second."""
-    sides = {"first": first, "second": second}
-    columns = {name: f"{name}.*" if sql else f"FALSE AS is_{name}" for name, sql in sides.items()}
-    joins = "".join(_JOINED.format(name, sql) for name, sql in sides.items() if sql)
-    return _Redeeming(command(_REDEEM.format(**columns) + joins))
+    sides = {name: sql for name, sql in {"first": first, "second": second}.items() if sql}
+    columns = [*(["first.*"] if first else []), _BETWEEN, *(["second.*"] if second else [])]
+    joins = "".join(f" LEFT JOIN ({sql}) {name} ON TRUE" for name, sql in sides.items())
+    return _Redeeming(command(_REDEEM.format(columns=", ".join(columns), joins=joins)))
+
+
+def _found(rows: list[Row]) -> list[Row]:
+    """The rows of one of both queries, whose first column is never NULL; one of NULLs stands for none."""
+    return rows if rows[0] and rows[0][0] is not None else []

@@ -11,6 +11,7 @@ import itertools
 import json
 import re
 from collections.abc import Sequence
+from datetime import datetime
 from functools import cache, lru_cache
 from typing import Any
 
@@ -25,6 +26,8 @@ CONFLICT = (
     "UC001"  # the SQLSTATE of certctl_require; the standard leaves classes from I to Z to whoever wants one
 )
 
+_SHARED = (str, datetime)  # types of values of which a command is given each once
+
 KNOWN_CHANGES = 1000  # kinds of changes whose commands are remembered
 
 _encode = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
@@ -38,6 +41,7 @@ class Command:
     """One SQL text for PostgreSQL, with ``%s`` where psycopg2 puts the parameters."""
 
     name: str  # of the prepared statement; empty if it is not to be prepared
+    sql: str  # what is prepared, with ``?``
     prepare: str
     execute: str
 
@@ -48,11 +52,17 @@ def command(sql: str, most: int = MOST_PREPARED) -> Command:
     parts = _parts(sql)
     count = len(parts) - 1
     if count > most:
-        return Command("", "", plain(sql))
-    text = parts[0] + "".join(f"${number}{part}" for number, part in enumerate(parts[1:], start=1))
+        return Command("", "", "", plain(sql))
+    return _prepared(sql, range(1, count + 1))
+
+
+def _prepared(sql: str, numbers: Sequence[int]) -> Command:
+    """The command of an SQL text that has the parameters of these numbers in the places of its ``?``."""
+    first, *others = _parts(sql)
+    text = first + "".join(f"${number}{part}" for number, part in zip(numbers, others, strict=True))
     name = f"certctl_{next(_numbers)}"
-    given = f"({', '.join(['%s'] * count)})" if count else ""
-    return Command(name, f"PREPARE {name} AS {text}".replace("%", "%%"), f"EXECUTE {name}{given}")
+    given = f"({', '.join(['%s'] * max(numbers))})" if numbers else ""
+    return Command(name, sql, f"PREPARE {name} AS {text}".replace("%", "%%"), f"EXECUTE {name}{given}")
 
 
 def plain(sql: str) -> str:
@@ -83,10 +93,38 @@ def changing(statements: Sequence[Statement]) -> list[tuple[Command, Sequence[An
     ):
         some = statements[at : at + count]
         parameters = [value for statement in some for value in statement.parameters]
-        wanted = [statement.rows for statement in some if statement.rows is not None]
-        made.append((each, (*parameters, *wanted)))
+        parameters += [statement.rows for statement in some if statement.rows is not None]
+        made.append(_given_once(each, parameters) if each.name else (each, parameters))
         at += count
     return made
+
+
+def _given_once(command: Command, parameters: Sequence[Any]) -> tuple[Command, Sequence[Any]]:
+    """The command that takes a value once which stands in several places, as ids and the time of a change do.
+
+    PostgreSQL reads each parameter of an EXECUTE as an expression, which costs it and psycopg2 more than its use. Only
+    what is the same object counts as the same, so that the places depend on who built the statements alone; texts and
+    times have one type of column, wherever they stand.
+    """
+    seen: dict[int, int] = {}
+    places = tuple(
+        [
+            seen.setdefault(id(each), number) if type(each) in _SHARED else number
+            for number, each in enumerate(parameters)
+        ]
+    )
+    shared, taken = _sharing(command, places)
+    return shared, [parameters[each] for each in taken]
+
+
+@cache
+def _sharing(command: Command, places: tuple[int, ...]) -> tuple[Command, Sequence[int]]:
+    """A command of which several parameters are one, and which of the parameters it takes."""
+    taken = sorted(set(places))
+    if len(taken) == len(places):
+        return command, taken
+    numbers = {place: number for number, place in enumerate(taken, start=1)}
+    return _prepared(command.sql, [numbers[each] for each in places]), taken
 
 
 @lru_cache(maxsize=KNOWN_CHANGES)

@@ -39,10 +39,23 @@ class TogetherTests(SynchronousTestCase):
     def test_what_is_apart_goes_together(self) -> None:
         """An update and the audit row are one command; the parameters follow in the order of the text."""
         ((command, parameters),) = changing([orders.make_valid("o", "c", NOW), AUDIT])
-        self.assertEqual(parameters, ("c", NOW, "o", NOW, "x", 1))
+        self.assertEqual(parameters, ["c", NOW, "o", "x", 1])
         self.assertIn("changed_1 AS (INSERT INTO audit_events", command.prepare)
         self.assertTrue(command.prepare.endswith("SELECT certctl_require((SELECT count(*) FROM changed_0),"
-                                                 " CAST($6 AS BIGINT))"))  # fmt: skip
+                                                 " CAST($5 AS BIGINT))"))  # fmt: skip
+
+    def test_values_given_once(self) -> None:
+        """A value that stands in several places is given once; another that is equal has a place of its own."""
+        twice = Statement("INSERT INTO t (a, b, c) VALUES (?, ?, ?)", ("o", NOW, "o"))
+        ((command, parameters),) = changing([twice])
+        self.assertTrue(command.prepare.endswith("VALUES ($1, $2, $1)"), command.prepare)
+        self.assertEqual((command.execute.count("%s"), parameters), (2, ["o", NOW]))
+        equal = NOW.replace()
+        ((other, parameters),) = changing([twice._replace(parameters=(NOW, equal, "o"))])
+        self.assertTrue(other.prepare.endswith("VALUES ($1, $2, $3)"), other.prepare)
+        self.assertEqual(parameters, [NOW, equal, "o"])
+        ((again, _),) = changing([twice._replace(parameters=("p", NOW, "q"))])
+        self.assertIs(again, other)
 
     def test_nothing_to_count(self) -> None:
         """Where no rows are counted, nothing is asked for."""
