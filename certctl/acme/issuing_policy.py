@@ -71,7 +71,7 @@ def judge_certificate(
         if not (verdict := names.judge(each)).allowed
     ]
     if refused:
-        raise refusing_identifiers(refused)
+        raise refusing_identifiers(refused, len(proposed.names))
     _judge_key(profile, policy, proposed.public_key)
     for breach in _breaches(profile, policy, ordered, proposed):
         detail = f"a certificate was about to be signed that profile {profile.id} does not give: {breach}"

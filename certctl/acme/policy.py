@@ -68,7 +68,7 @@ def judge_identifiers(names: NameRules, requested: Any, maximum: int) -> dict[Id
         else:
             accepted[verdict[0]] = verdict[1]
     if refused:
-        raise refusing_identifiers(refused)
+        raise refusing_identifiers(refused, len(requested))
     return accepted
 
 

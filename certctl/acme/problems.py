@@ -12,6 +12,7 @@ import attrs
 from certctl.acme.identifiers import Identifier
 
 NAMESPACE = "urn:ietf:params:acme:error:"
+MAX_NAMED = 5  # of the refused identifiers in one sentence; all of them are in subproblems
 
 
 class ProblemType(Enum):
@@ -109,11 +110,19 @@ def malformed(detail: str) -> Problem:
     return Problem(ProblemType.MALFORMED, detail)
 
 
-def refusing_identifiers(subproblems: Sequence[Subproblem]) -> Problem:
-    """One problem for all refused identifiers: theirs if they agree, else ``compound`` (section 6.7.1)."""
+def refusing_identifiers(subproblems: Sequence[Subproblem], of: int = 1) -> Problem:
+    """One problem for all refused identifiers: theirs if they agree, else ``compound`` (section 6.7.1).
+
+    ``of`` is how many were asked for. Where that is not clear by itself the detail names the refused ones, since
+    there are clients that show of a subproblem all but its identifier.
+    """
     types = {each.type for each in subproblems}
     if len(subproblems) == 1:
         (only,) = subproblems
-        return Problem(only.type, only.detail, subproblems=subproblems)
+        detail = f"{only.identifier.value}: {only.detail}" if of > 1 else only.detail
+        return Problem(only.type, detail, subproblems=subproblems)
     shared = types.pop() if len(types) == 1 else ProblemType.COMPOUND
-    return Problem(shared, f"{len(subproblems)} of the identifiers were refused", subproblems=subproblems)
+    named = ", ".join(each.identifier.value for each in subproblems[:MAX_NAMED])
+    more = f" and {len(subproblems) - MAX_NAMED} more" if len(subproblems) > MAX_NAMED else ""
+    detail = f"{len(subproblems)} of the identifiers were refused: {named}{more}"
+    return Problem(shared, detail, subproblems=subproblems)

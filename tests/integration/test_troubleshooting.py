@@ -1,4 +1,4 @@
-"""The five failures of docs/acme-server.md, each provoked: what the page shows is what is said."""
+"""The failures of docs/acme-server.md, each provoked: what the page shows is what is said."""
 
 from __future__ import annotations
 
@@ -67,6 +67,20 @@ class FailureTests(ChallengeTestCase):
     def test_nxdomain(self) -> None:
         """The record was not written."""
         self.says("dns-01: NXDOMAIN", self.failed("dns-01", "www.corp.example"))
+
+    def test_resolver(self) -> None:
+        """Nobody answers where the resolver is said to be."""
+        self.server = self.challenging({"CERTCTL_ACME_SERVER_DNS01_RESOLVER": "127.0.0.1:9"})
+        self.says("The resolver does not answer", self.failed("http-01", "www.example.test"))
+
+    def test_account_elsewhere(self) -> None:
+        """An account of a profile, used under another."""
+        session = Session(self.server)
+        session.register()
+        assert session.kid is not None
+        session.kid = session.kid.replace("/profile/prof-default/", "/profile/prof-trusted/")
+        said = session.send("new-order", {"identifiers": [{"type": "dns", "value": "www.corp.example"}]})
+        self.says("An account of another profile", said.body.decode())
 
     def test_rejected(self) -> None:
         """A name that the profile does not allow."""

@@ -143,7 +143,10 @@ def _signer(
     assert jws.kid is not None
     id = jws.kid.removeprefix(urls.to("account", ""))
     if id == jws.kid:
-        detail = f"kid is the account's URL, which begins with {urls.to('account', '')} here"
+        detail = (
+            f"kid names no account of this profile, whose accounts' URLs begin with {urls.to('account', '')}:"
+            " make one here, with newAccount"
+        )
         raise Problem(ProblemType.ACCOUNT_DOES_NOT_EXIST, detail)
     return accounts.signer_by_id(profile_id, id)
 

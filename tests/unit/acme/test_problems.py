@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from certctl.acme.identifiers import dns_name
 from certctl.acme.problems import (
+    MAX_NAMED,
     Problem,
     ProblemType,
     Subproblem,
@@ -96,12 +97,27 @@ class RefusingIdentifiersTests(SynchronousTestCase):
         self.assertEqual((problem.type, problem.detail), (ProblemType.REJECTED_IDENTIFIER, "not allowed"))
         self.assertEqual(problem.subproblems, (only,))
 
+    def test_one_of_several(self) -> None:
+        """Which one it is stands in the detail: there are clients that show a subproblem without its identifier."""
+        only = Subproblem(ProblemType.REJECTED_IDENTIFIER, "not allowed", A)
+        self.assertEqual(refusing_identifiers([only], 2).detail, "a.org: not allowed")
+
+    def test_many(self) -> None:
+        """Of many the first are named, and the number of the others."""
+        many = [
+            Subproblem(ProblemType.REJECTED_IDENTIFIER, "no", dns_name(f"{n}.org"))
+            for n in range(MAX_NAMED + 2)
+        ]
+        detail = refusing_identifiers(many).detail
+        self.assertIn("0.org, 1.org", detail)
+        self.assertTrue(detail.endswith(f"{MAX_NAMED - 1}.org and 2 more"), detail)
+
     def test_alike(self) -> None:
         """Refusals of one type have that type together."""
         both = [Subproblem(ProblemType.REJECTED_IDENTIFIER, "no", each) for each in (A, B)]
         problem = refusing_identifiers(both)
         self.assertIs(problem.type, ProblemType.REJECTED_IDENTIFIER)
-        self.assertEqual(problem.detail, "2 of the identifiers were refused")
+        self.assertEqual(problem.detail, "2 of the identifiers were refused: a.org, b.org")
         self.assertEqual(problem.subproblems, tuple(both))
 
     def test_different(self) -> None:

@@ -122,7 +122,7 @@ NAMES = (
         "a.corp.example",
         "b.example",
         "c.example",
-        expected="rejectedIdentifier: 2 of the identifiers were refused",
+        expected="rejectedIdentifier: 2 of the identifiers were refused: b.example, c.example",
     ),
     Case(
         policy={"max_identifiers": 1},

@@ -135,7 +135,12 @@ class AccountRequestTests(BenchCase):
         """An account is of one profile: another has no account of that name, though the key is the same."""
         self.bench.add_profile("prof-other")
         elsewhere = Client(self.bench, "prof-other", self.client.signer)
-        self.assertProblem(elsewhere.post("new-order", {}, kid=self.account), "accountDoesNotExist", 400)
+        answer = elsewhere.post("new-order", {}, kid=self.account)
+        self.assertProblem(answer, "accountDoesNotExist", 400)
+        self.assertIn(
+            f"no account of this profile, whose accounts' URLs begin with {elsewhere.base}",
+            answer.json["detail"],
+        )
         forged = f"{elsewhere.base}/account/{self.client.id}"
         self.assertProblem(elsewhere.post("new-order", {}, kid=forged), "accountDoesNotExist", 400)
         self.assertEqual(elsewhere.register().status, 201)
