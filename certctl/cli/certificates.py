@@ -61,6 +61,7 @@ def cert() -> None:
 
     \b
     Examples:
+      certctl cert search www.corp.example
       certctl cert list --name '*.corp.example' --expires-before 14d
       certctl cert download ID --format chain > chain.pem
       certctl cert revoke ID --reason keyCompromise
@@ -69,11 +70,16 @@ def cert() -> None:
 
 
 @cert.command("list")
+@click.argument("named", metavar="[NAME]", required=False)
 @filters
 @values.most
 @over_api
-async def list_certificates(api: Api, output: Output, limit: int, **asked: Any) -> None:
-    """List certificates."""
+async def list_certificates(api: Api, output: Output, limit: int, named: str | None, **asked: Any) -> None:
+    """List certificates; NAME is the same as --name NAME."""
+    if named is not None:
+        if asked["name"] is not None:
+            raise click.UsageError("NAME and --name are one and the same: give one of them")
+        asked["name"] = named
     output.rows(await api.all("certificates", limit, **asked), COLUMNS, "There are no such certificates.")
 
 
@@ -133,7 +139,9 @@ def write(output: Output, content: bytes, to: Path | None, *, binary: bool) -> N
 @over_api
 async def revoke(api: Api, output: Output, id: str, reason: str, yes: bool) -> None:
     """Revoke a certificate."""
-    values.confirm(f"Revoke {id} ({reason})?", yes)
+    if not yes:
+        found = await api.get(f"certificates/{id}")
+        values.confirm(f"Revoke {id}, for {identifiers(found)} ({reason})?", yes)
     answer = await api.call("POST", f"certificates/{id}/revoke", {"reason": reason})
     output.done(f"{id} is revoked ({reason}).", answer.json if answer.body else None)
 

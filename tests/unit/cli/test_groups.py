@@ -141,15 +141,19 @@ class CertificateTests(CommandCase):
         (found,) = self.told("cert", "list", "--name", "*.corp.example")
         self.assertEqual(found["serial"], f"{issued.chain[0].serial_number:x}")
         self.assertEqual(len(self.told("cert", "search", "--limit", "1")), 1)
+        self.assertEqual(self.told("cert", "search", "*.corp.example"), [found])
+        self.assertFails(2, "give one of them", "cert", "search", "a.example", "--name", "b.example")
         result = self.run_command("cert", "download", found["id"], "--format", "der")
         self.assertEqual(x509.load_der_x509_certificate(result.stdout_bytes), issued.chain[0])
         chain = x509.load_pem_x509_certificates(self.certctl("cert", "download", found["id"]).encode())
         self.assertEqual(chain, issued.chain)
 
     def test_revoked(self) -> None:
+        """The names are in the question; what is not there is said before it is asked."""
         self.bench.account().issue("www.corp.example")
         (found,) = self.told("cert", "list")
-        self.assertFails(1, "Aborted", "cert", "revoke", found["id"], input="\n")
+        self.assertFails(1, "for www.corp.example (unsp", "cert", "revoke", found["id"], input="\n")
+        self.assertFails(5, "there is no certificate", "cert", "revoke", "www.corp.example", input="y\n")
         self.certctl("cert", "revoke", found["id"], "--reason", "keyCompromise", "--yes")
         (revoked,) = self.told("cert", "list", "--status", "revoked")
         self.assertEqual(revoked["revocation_reason"], "keyCompromise")
