@@ -9,7 +9,7 @@ import click
 
 from certctl.cli import access, doctor_network, doctor_order, doctor_server
 from certctl.cli.client import Api
-from certctl.cli.doctor_host import look_at_host
+from certctl.cli.doctor_host import look_at_host, never_started
 from certctl.cli.failures import Exit, Failure
 from certctl.cli.findings import Finding, Level, fail, tell
 from certctl.cli.session import Command, Session, session, with_json
@@ -74,7 +74,9 @@ async def _asked(
     ordered: str | None,
 ) -> list[Finding]:
     """What is found by asking the server and the network."""
-    found = [each async for each in _server(current, reactor, settings, profile, ordered)]
+    found: list[Finding] = []
+    if settings is None or not never_started(settings):
+        found += [each async for each in _server(current, reactor, settings, profile, ordered)]
     if settings is None:
         if hosts or name:
             remedy = "run this on the server's host, without --server"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -38,6 +39,18 @@ WAITS = timedelta(minutes=5)  # longer than most signers take
 MANY = 100
 UNSEALED = 20  # intervals without a new batch, after which nobody seals
 _SECRETS = (API_KEY, SECRET_KEY, "server.pem", "root-ca-key.pem", "issuing-ca-key.pem", "audit-key.pem")
+_OF_THE_SERVER = (  # patterns of what it reads and writes as its own user
+    *_SECRETS,
+    "*.pem",
+    "*.lock",
+    "certctl.sqlite*",
+    "audit-checkpoints.jsonl",
+    "certctl-nonces",
+    "certctl-nonces/*",
+    "issuers",
+    "issuers/*",
+    "issuers/*/*",
+)
 
 
 def look_at_host(settings: Settings) -> Iterator[Finding]:
@@ -46,20 +59,23 @@ def look_at_host(settings: Settings) -> Iterator[Finding]:
         yield warn("settings", warning, "remove it, or give it another name")
     if not settings.warnings:
         yield ok("settings", "all can be read")
-    if not settings.acme_server_enabled:
-        yield warn("ACME", "it is off: its URLs are 404", "set CERTCTL_ACME_SERVER_ENABLED=true")
+    if never_started(settings):
+        words = f"nothing is in {settings.state_dir} yet: no server was started with these settings"
+        yield fail("state directory", words, "start it, or name the settings that it has: --settings FILE")
+        return
     yield from each_of("state directory", lambda: _state(settings))
     yield from each_of("CA", lambda: _authority(settings), lambda: look_at_keys(settings))
     yield from each_of("database", lambda: _database(settings))
 
 
+def never_started(settings: Settings) -> bool:
+    """Whether the state directory is empty, or not there: there is nothing of a server to look at."""
+    state = settings.state_dir
+    return not state.is_dir() or next(state.iterdir(), None) is None
+
+
 def _state(settings: Settings) -> Iterator[Finding]:
     state, check = settings.state_dir, "state directory"
-    if not state.is_dir():
-        yield fail(
-            check, f"{state} is not there", "set CERTCTL_STATE_DIR as the server has it, or start the server"
-        )
-        return
     about = state.stat()
     if about.st_mode & 0o077:
         level = fail if about.st_mode & files.OTHERS else warn
@@ -73,18 +89,26 @@ def _state(settings: Settings) -> Iterator[Finding]:
         if not files.secret(path):
             bad = True
             yield fail(check, f"{path} is open to other users of the machine", f"chmod 600 {path}")
-        elif path.stat().st_uid != about.st_uid:
-            bad = True
-            yield fail(
-                check,
-                f"{path} belongs to another user than its directory",
-                f"chown --reference={state} {path}",
-            )
+    for finding in _owners(state, about.st_uid):
+        bad = True
+        yield finding
     free = shutil.disk_usage(state).free
     if free < ROOM:
         yield warn(check, f"{free // 1024 // 1024} MiB are left on the disk of {state}", "make room")
     if not bad and not about.st_mode & 0o077:
         yield ok(check, f"{state}: its files are for the server alone")
+
+
+def _owners(state: Path, owner: int) -> Iterator[Finding]:
+    """Whether all that the server uses is its own user's: a start as root by hand leaves it root's."""
+    others = []
+    for path in sorted({path for each in _OF_THE_SERVER for path in state.glob(each)}):
+        with suppress(FileNotFoundError):  # SQLite takes its files away when it closes
+            if path.lstat().st_uid != owner:
+                others.append(path.name)
+    if others:
+        words = f"{state} belongs to another user than what is in it: {', '.join(others)}"
+        yield fail("state directory", words, f"chown -R --reference={state} {state}")
 
 
 def _authority(settings: Settings) -> Iterator[Finding]:

@@ -48,7 +48,8 @@ async def look_at_resolvers(reactor: Any, settings: Settings, name: str | None) 
             yield warn(
                 "resolver",
                 f"{_spelled(server)}: {problem.detail}",
-                "name one that this host can ask: CERTCTL_ACME_SERVER_DNS01_RESOLVER (challenge mode needs it)",
+                "name one that this host can ask: CERTCTL_ACME_SERVER_DNS01_RESOLVER (challenge mode needs it);"
+                " for one that knows its own zones alone: certctl doctor --resolve NAME",
             )
             continue
         yield ok("resolver", f"{_spelled(server)}: {found}")

@@ -18,6 +18,7 @@ from certctl.cli.findings import Finding, fail, ok, warn
 from certctl.settings import Settings
 
 SECONDS = 10.0
+NOT_FOUND = 404  # of a directory: ACME is off; with no default profile it is 403
 SOON = timedelta(days=14)
 SKEW = timedelta(seconds=30)  # nonces and orders bear more; certificates begin a minute before they are made
 
@@ -33,6 +34,8 @@ async def look_at_server(api: Api, settings: Settings | None) -> AsyncIterator[F
         yield fail("server", words, remedy)
         return
     yield _readiness(ready)
+    if (await api.http("GET", f"{api.access.url}/acme/directory", None, {})).status == NOT_FOUND:
+        yield warn("ACME", "it is off: its URLs are 404", "set CERTCTL_ACME_SERVER_ENABLED=true")
     if clock := _clock(ready, api.access):
         yield clock
     async for finding in _profiles(api, settings):

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
+from twisted.trial.unittest import SkipTest
 
 from certctl.issuance import files, hierarchy
 from tests.integration import postgres
@@ -41,12 +42,16 @@ class DoctorCase(CommandCase):
 class HealthyTests(DoctorCase):
     def test_nothing_served(self) -> None:
         """That ACME is off, or that its short URLs lead nowhere, is said: nothing is broken."""
+        off = self.served(CERTCTL_ACME_SERVER_ENABLED="false")
+        self.assertIn("warn ACME: it is off", self.on_host(off, "doctor"))
         server = self.served()
-        self.assertIn(
-            "warn ACME: it is off", self.on_host(server, "doctor", CERTCTL_ACME_SERVER_ENABLED="false")
-        )
         said = self.on_host(server, "doctor", CERTCTL_ACME_SERVER_DEFAULT_PROFILE_ID="prof-gone")
         self.assertIn("warn profile: prof-gone", said)
+
+    def test_server_asked(self) -> None:
+        """Whether ACME is on is what the server does, and not what the command's own settings say."""
+        said = self.on_host(self.served(), "doctor", CERTCTL_ACME_SERVER_ENABLED="false")
+        self.assertNotIn("ACME: ", said)
 
     def test_healthy(self) -> None:
         """All is well but for the profile that lets everybody have everything, and the resolver that is none."""
@@ -112,6 +117,23 @@ class HealthyTests(DoctorCase):
 
 
 class BrokenTests(DoctorCase):
+    def test_never_started(self) -> None:
+        """Where no server ever was, that is said once, and not of each file that is lacking."""
+        empty = self.path()
+        found = self.failed(self.served(), CERTCTL_STATE_DIR=str(empty))
+        self.assertEqual(
+            found, f"state directory: nothing is in {empty} yet: no server was started with these settings"
+        )
+
+    def test_files_of_another_user(self) -> None:
+        """Each file that the server must write is looked at, those that are no secrets too."""
+        if os.getuid() != 0:
+            raise SkipTest("only root can give files away")
+        server = self.served()
+        server.stop()
+        os.chown(server.state, 65534, 65534)
+        self.assertIn("certctl.sqlite.lock", self.failed(server))
+
     def test_open_key(self) -> None:
         """The CA's key is open to everybody."""
         server = self.served()
