@@ -275,7 +275,12 @@ async def profile_warnings(database: Database) -> list[str]:
     ]
 
 
-def told(settings: Settings) -> Iterator[tuple[str, dict[str, str]]]:
+async def shown_profile(database: Database, settings: Settings) -> Profile | None:
+    """The profile whose directory the log names at the start."""
+    return await database.read(profiles.by_id(settings.acme_server_default_profile_id or DEFAULT_PROFILE))
+
+
+def told(settings: Settings, profile: Profile | None) -> Iterator[tuple[str, dict[str, str]]]:
     """What the log says once the server answers: the directory, the root, and a command for a first certificate."""
     origin = (
         settings.server_external_url or f"https://{_reachable(settings.server_host)}:{settings.server_port}"
@@ -286,11 +291,16 @@ def told(settings: Settings) -> Iterator[tuple[str, dict[str, str]]]:
     root = settings.state_dir.absolute() / ROOT_CERTIFICATE
     if not root.exists():  # the chain of CERTCTL_CA_CERT_PATH ends below it
         root = Path("/path/to/your/organisation's/root.pem")
-    profile = settings.acme_server_default_profile_id or DEFAULT_PROFILE
-    directory = f"{origin}/acme/profile/{profile}/directory"
+    id = settings.acme_server_default_profile_id or DEFAULT_PROFILE
+    directory = f"{origin}/acme/profile/{id}/directory"
     yield "directory: {directory}", {"directory": directory}
     yield "root certificate: {root_certificate}", {"root_certificate": str(root)}
-    yield "first certificate: {command}", {"command": first_command(directory, str(root))}
+    if profile is not None and profile.acme_auth_mode is AuthMode.CHALLENGE:
+        command = first_command(directory, str(root), "NAME")
+        yield "first certificate, on the host of NAME with its port 80 free: {command}", {"command": command}
+    else:
+        command = first_command(directory, str(root), "first.internal")
+        yield "first certificate: {command}", {"command": command}
 
 
 def _reachable(host: str) -> str:
@@ -300,10 +310,10 @@ def _reachable(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def first_command(directory: str, root: str) -> str:
-    """One command that gets a certificate in trust mode, with lego, which is a Debian package."""
+def first_command(directory: str, root: str, name: str) -> str:
+    """One command that gets a certificate for the name, with lego, which is a Debian package."""
     install = "" if shutil.which("lego") else "apt-get install -y lego && "
     return (
         f"{install}LEGO_CA_CERTIFICATES={shlex.quote(root)} lego --server {directory} --accept-tos"
-        " --email you@example.com --domains first.internal --http --path first-certificate run"
+        f" --email you@example.com --domains {name} --http --path first-certificate run"
     )

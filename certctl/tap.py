@@ -21,6 +21,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from certctl import __version__, listening, log, notify, signers, start
+from certctl.acme.objects import Profile
 from certctl.assembly import Parts, assemble
 from certctl.assembly_values import status_urls
 from certctl.authority.audit_chain import Chain
@@ -163,6 +164,7 @@ class Daemon(Service):
         await start.note_restore(self._database, self._parts.trail, settings.state_dir)
         await start.share_secret(self._database, self._parts.trail, seal, settings.secret_key_accept)
         warnings = await start.profile_warnings(self._database)
+        shown = await start.shown_profile(self._database, settings)
         if not self.running:  # asked to stop meanwhile
             return
         self._listen()
@@ -172,7 +174,7 @@ class Daemon(Service):
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
-        self._tell(warnings, resumed)
+        self._tell(warnings, resumed, shown)
         self._life.begin(notify.watchdog(os.environ, os.getpid()))
 
     async def _resume(self) -> int:
@@ -222,7 +224,7 @@ class Daemon(Service):
         if self._parent is not None:
             self._parts.metrics.join(str(self._parent.number), self._parent.others)
 
-    def _tell(self, warnings: Iterable[str], resumed: int) -> None:
+    def _tell(self, warnings: Iterable[str], resumed: int, shown: Profile | None) -> None:
         """Say in the log what an operator who has just started the server wants to know."""
         for warning in warnings:
             self._log.warn("{warning}", warning=warning)
@@ -231,7 +233,7 @@ class Daemon(Service):
         self._log.info("certctl {version} is ready", version=__version__)
         if self._parent is not None and self._parent.number > 1:
             return
-        for format, fields in start.told(self._settings):
+        for format, fields in start.told(self._settings, shown):
             self._log.info(format, **fields)
 
     def _asked_to_stop(self, *_: object) -> None:

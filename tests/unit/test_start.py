@@ -18,6 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from certctl.acme.objects import AuthMode, Profile
 from certctl.authority.trail import Trail
 from certctl.sealing import Seal
+from certctl.settings import Settings
 from certctl.start import (
     RESTORED,
     StartError,
@@ -26,6 +27,8 @@ from certctl.start import (
     profile_warnings,
     seed,
     share_secret,
+    shown_profile,
+    told,
 )
 from certctl.storage import issuers, profiles, restores, sealing
 from certctl.storage.database import Query
@@ -233,3 +236,40 @@ class WarningsTests(SynchronousTestCase):
                 "profile prof-mistake gives nothing to anybody",
             ],
         )
+
+
+class FirstStepsTests(SynchronousTestCase):
+    """The last lines of a start."""
+
+    def said(self, mode: AuthMode, **settings: str) -> list[str]:
+        """What the log says under a default profile of that mode."""
+        environ = {"CERTCTL_ACME_SERVER_ENABLED": "true", "CERTCTL_STATE_DIR": "var", **settings}
+        read = Settings.load(environ)
+        database = SqliteDatabase(MEMORY)
+        work = seed(database, Trail(database, Clock()), Recorded(KEY), mode)  # type: ignore[arg-type]
+        self.successResultOf(Deferred.fromCoroutine(work))
+        profile = self.successResultOf(Deferred.fromCoroutine(shown_profile(database, read)))
+        return [format.format(**fields) for format, fields in told(read, profile)]
+
+    def test_trusted(self) -> None:
+        """Under a profile that trusts accounts the command works as it stands."""
+        self.assertRegex(
+            self.said(AuthMode.TRUST_AUTHENTICATED)[-1], "^first certificate: .*--domains first.internal "
+        )
+
+    def test_challenged(self) -> None:
+        """Under one that asks for a challenge it has a place for a name that leads to the client."""
+        self.assertRegex(
+            self.said(AuthMode.CHALLENGE)[-1], "^first certificate, on the host of NAME .* NAME --http"
+        )
+
+    def test_url(self) -> None:
+        """The directory's URL is the one that clients use."""
+        url = "https://certctl.corp.example:8443"
+        said = self.said(AuthMode.CHALLENGE, CERTCTL_SERVER_EXTERNAL_URL=url)
+        self.assertEqual(said[0], f"directory: {url}/acme/profile/prof-default/directory")
+
+    def test_off(self) -> None:
+        """Without ACME there is nothing to get."""
+        (only,) = self.said(AuthMode.CHALLENGE, CERTCTL_ACME_SERVER_ENABLED="false")
+        self.assertIn("CERTCTL_ACME_SERVER_ENABLED is false", only)
