@@ -129,6 +129,9 @@ ifneq ($(shell cat $(VENV)/made-in 2>/dev/null),$(CURDIR))
 endif
 
 $(VENV)/made-in:
+	@command -v $(PYTHON) >/dev/null || { \
+	    echo "There is no '$(PYTHON)' here, and certctl needs Python 3.11 or newer. On Debian and its relatives run this," \
+	        "then make again: sudo apt-get install -y python3 python3-venv" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	    echo "certctl needs Python 3.11 or newer, and '$(PYTHON)' is not: name one with make PYTHON=..." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || $(MAKE) --no-print-directory python-venv
