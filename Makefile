@@ -95,7 +95,7 @@ lock: ## Make the lock files anew from setup.cfg, with the newest versions.
 deb: ## Build a Debian package into dist/, for the release whose Python makes it.
 	@$(PYTHON) deploy/debian/build.py
 
-acme-cert-manager-test: ## cert-manager against certctl, at the highest level that this machine allows.
+acme-cert-manager-test: ## cert-manager against certctl, at the highest level that this machine allows, or at LEVEL=.
 	@$(LOCKED) install-test
 	@PATH="$(abspath $(VENV))/bin:$$PATH" PYTHON="$(abspath $(VENV))/bin/python" \
 	    deploy/test/acme-integration/cert-manager-test.sh $(LEVEL)

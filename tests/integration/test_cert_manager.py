@@ -293,7 +293,14 @@ class ScriptTests(SynchronousTestCase):
     def script(self, name: str, *arguments: str, **env: str) -> Ran:
         """Run a script among the programs."""
         path = f"{self.place / 'bin'}:{os.environ['PATH']}"
-        given = {"PATH": path, "FAKE_STATE": str(self.place), "FAKE_BUNDLE": self.bundle, **env}
+        none = str(self.place / "no-programs")  # of level controller, so that it is chosen nowhere
+        given = {
+            "PATH": path,
+            "FAKE_STATE": str(self.place),
+            "FAKE_BUNDLE": self.bundle,
+            "CERT_MANAGER_PROGRAMS": none,
+            **env,
+        }
         return run(INTEGRATION / name, *arguments, env=given)
 
     def calls(self) -> list[str]:

@@ -1,20 +1,42 @@
 #!/bin/sh
 # make acme-cert-manager-test: cert-manager against certctl, at the highest level that this machine allows.
-#   kind   a cluster by kind, cert-manager v1.15.0 in it, the chart, a Certificate until its Secret has tls.crt and tls.key
-#   go     the calls of cert-manager v1.15.0's ACME engine, by golang.org/x/crypto/acme, against a server started here
-# A level can be asked for: cert-manager-test.sh kind
+#   kind        a cluster by kind, cert-manager v1.15.0 in it, the chart, a Certificate until its Secret has tls.crt and tls.key
+#   controller  cert-manager v1.15.0's controller, a Kubernetes API server and certctl as processes, until the Secret has them too
+#   go          the calls of cert-manager v1.15.0's ACME engine, by golang.org/x/crypto/acme, against a server started here
+# A level can be asked for: cert-manager-test.sh controller. Asked for, the controller's programs are built where they are missing
+# (20 minutes of one processor); unasked, it is the level only where they are in $CERT_MANAGER_PROGRAMS.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 checkout=$(cd "$here/../../.." && pwd)
 cluster=certctl-test
 python=${PYTHON:-python3}
+programs=${CERT_MANAGER_PROGRAMS:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/certctl-cert-manager-v1.15.0}
 
 lacks_for_kind() {
     for each in docker kind kubectl helm; do
         command -v "$each" >/dev/null || { echo "$each"; return; }
     done
     docker info >/dev/null 2>&1 || echo "a running Docker engine"
+}
+
+lacks_for_controller() {
+    unshare --map-root-user --net --mount --pid --fork true 2>/dev/null || { echo "namespaces by unshare"; return; }
+    for each in curl ip openssl; do
+        command -v "$each" >/dev/null || { echo "$each"; return; }
+    done
+}
+
+lacks_of_programs() {
+    for each in etcd kube-apiserver kubectl cert-manager-controller; do
+        [ -x "$programs/$each" ] || { echo "$programs/$each"; return; }
+    done
+}
+
+with_controller() {
+    "$here/controller/build.sh" "$programs"
+    "$here/controller/run.sh" "$programs"
+    echo "level controller: cert-manager's controller filled the Secrets; no container ran${lacks:+ ($lacks is missing)}"
 }
 
 with_kind() {
@@ -47,13 +69,25 @@ with_go() {
 lacks=$(lacks_for_kind)
 level=${1:-}
 if [ -z "$level" ]; then
-    if [ -z "$lacks" ]; then level=kind; else level=go; fi
+    if [ -z "$lacks" ]; then
+        level=kind
+    elif [ -z "$(lacks_for_controller)$(lacks_of_programs)" ]; then
+        level=controller
+    else
+        level=go
+    fi
 fi
 echo "level $level"
 case $level in
     kind)
         [ -z "$lacks" ] || { echo "level kind needs $lacks" >&2; exit 1; }
         with_kind
+        ;;
+    controller)
+        lack=$(lacks_for_controller)
+        [ -n "$lack" ] || [ -z "$(lacks_of_programs)" ] || command -v go >/dev/null || lack="$(lacks_of_programs), or Go to build it"
+        [ -z "$lack" ] || { echo "level controller needs $lack" >&2; exit 1; }
+        with_controller
         ;;
     go)
         command -v go >/dev/null || { echo "level go needs Go, and level kind needs $lacks: nothing was tested" >&2; exit 1; }
