@@ -9,7 +9,8 @@ import click
 
 from certctl.cli import access, doctor_network, doctor_order, doctor_server
 from certctl.cli.client import Api
-from certctl.cli.doctor_host import look_at_host, never_started
+from certctl.cli.doctor_host import look_at_host
+from certctl.cli.doctor_state import never_started
 from certctl.cli.failures import Exit, Failure
 from certctl.cli.findings import Finding, Level, fail, tell
 from certctl.cli.session import Command, Session, session, with_json

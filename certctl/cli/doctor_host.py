@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -14,17 +12,18 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certctl.acme.audit_chain import Damaged
+from certctl.cli.doctor_state import look_at_state, never_started
 from certctl.cli.findings import Finding, each_of, fail, ok, warn
 from certctl.cli.keys_at_rest import look_at_keys
 from certctl.issuance import files
 from certctl.issuance.files import SigningKey
-from certctl.issuance.hierarchy import Files
+from certctl.issuance.hierarchy import Files, refuse_awaited
 from certctl.issuance.issuer import IssuerError
 from certctl.issuance.keyring import KeyDirectory
 from certctl.sealing import FILE as SECRET_KEY
 from certctl.sealing import Seal, SealError
 from certctl.settings import Settings
-from certctl.start import API_KEY, passphrase_of
+from certctl.start import passphrase_of
 from certctl.storage import audit_chain, inspection, issuers, jobs, offline, sealing
 from certctl.storage.database import Unavailable
 from certctl.storage.migrations import SchemaTooNew, migrations, pending
@@ -33,24 +32,10 @@ from certctl.storage.offline import Snapshot
 ISSUER = "iss-internal-ca"
 CREDENTIALS = "/run/credentials/certctl.service"  # where systemd keeps them while the service runs
 SOON = timedelta(days=90)  # no certificate outlives its CA: with less, they get shorter
-ROOM = 200 * 1024 * 1024  # octets
 SKEW = timedelta(seconds=5)
 WAITS = timedelta(minutes=5)  # longer than most signers take
 MANY = 100
 UNSEALED = 20  # intervals without a new batch, after which nobody seals
-_SECRETS = (API_KEY, SECRET_KEY, "server.pem", "root-ca-key.pem", "issuing-ca-key.pem", "audit-key.pem")
-_OF_THE_SERVER = (  # patterns of what it reads and writes as its own user
-    *_SECRETS,
-    "*.pem",
-    "*.lock",
-    "certctl.sqlite*",
-    "audit-checkpoints.jsonl",
-    "certctl-nonces",
-    "certctl-nonces/*",
-    "issuers",
-    "issuers/*",
-    "issuers/*/*",
-)
 
 
 def look_at_host(settings: Settings) -> Iterator[Finding]:
@@ -63,58 +48,17 @@ def look_at_host(settings: Settings) -> Iterator[Finding]:
         words = f"nothing is in {settings.state_dir} yet: no server was started with these settings"
         yield fail("state directory", words, "start it, or name the settings that it has: --settings FILE")
         return
-    yield from each_of("state directory", lambda: _state(settings))
+    yield from each_of("state directory", lambda: look_at_state(settings))
     yield from each_of("CA", lambda: _authority(settings), lambda: look_at_keys(settings))
     yield from each_of("database", lambda: _database(settings))
-
-
-def never_started(settings: Settings) -> bool:
-    """Whether the state directory is empty, or not there: there is nothing of a server to look at."""
-    state = settings.state_dir
-    return not state.is_dir() or next(state.iterdir(), None) is None
-
-
-def _state(settings: Settings) -> Iterator[Finding]:
-    state, check = settings.state_dir, "state directory"
-    about = state.stat()
-    if about.st_mode & 0o077:
-        level = fail if about.st_mode & files.OTHERS else warn
-        yield level(
-            check, f"{state} is open to others (mode {about.st_mode & 0o777:o})", f"chmod 700 {state}"
-        )
-    bad = False
-    for path in (state / each for each in _SECRETS):
-        if not path.exists():
-            continue
-        if not files.secret(path):
-            bad = True
-            yield fail(check, f"{path} is open to other users of the machine", f"chmod 600 {path}")
-    for finding in _owners(state, about.st_uid):
-        bad = True
-        yield finding
-    free = shutil.disk_usage(state).free
-    if free < ROOM:
-        yield warn(check, f"{free // 1024 // 1024} MiB are left on the disk of {state}", "make room")
-    if not bad and not about.st_mode & 0o077:
-        yield ok(check, f"{state}: its files are for the server alone")
-
-
-def _owners(state: Path, owner: int) -> Iterator[Finding]:
-    """Whether all that the server uses is its own user's: a start as root by hand leaves it root's."""
-    others = []
-    for path in sorted({path for each in _OF_THE_SERVER for path in state.glob(each)}):
-        with suppress(FileNotFoundError):  # SQLite takes its files away when it closes
-            if path.lstat().st_uid != owner:
-                others.append(path.name)
-    if others:
-        words = f"{state} belongs to another user than what is in it: {', '.join(others)}"
-        yield fail("state directory", words, f"chown -R --reference={state} {state}")
 
 
 def _authority(settings: Settings) -> Iterator[Finding]:
     paths = Files.under(settings.state_dir)
     certificate, key = settings.ca_cert_path or paths.issuing, settings.ca_key_path or paths.issuing_key
     try:
+        if settings.ca_cert_path is None:
+            refuse_awaited(paths)
         chain = files.read_certificates(certificate)
         if settings.ca_cert_path is None:
             chain += files.read_certificates(paths.root)

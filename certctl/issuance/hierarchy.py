@@ -64,10 +64,7 @@ def complete(
     """
     if paths.issuing.exists():
         return
-    if paths.issuing_key.exists() and not (paths.root.exists() or paths.root_key.exists()):
-        raise IssuerError(
-            f"{paths.issuing}: the CA's key waits for its certificate; have it certified, and run: certctl ca install"
-        )
+    refuse_awaited(paths)
     for earlier, later in pairwise((paths.root_key, paths.root, paths.issuing_key)):
         if later.exists() and not earlier.exists():
             raise IssuerError(f"{earlier}: the file is missing though {later.name} is there; put it back")
@@ -82,6 +79,16 @@ def complete(
         )
     issuing_key = _key(paths.issuing_key, passphrase)
     _write(paths.issuing, issuing_certificate(issuing_key, common_name, root_key, root, now))
+
+
+def refuse_awaited(paths: Files) -> None:
+    """Raise IssuerError while the issuing CA's certificate is still to come, from a root on another machine."""
+    if paths.issuing_key.exists() and not (
+        paths.issuing.exists() or paths.root.exists() or paths.root_key.exists()
+    ):
+        raise IssuerError(
+            f"{paths.issuing}: the CA's key waits for its certificate; have it certified, and run: certctl ca install"
+        )
 
 
 def root_certificate(

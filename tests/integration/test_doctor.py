@@ -125,6 +125,16 @@ class BrokenTests(DoctorCase):
             found, f"state directory: nothing is in {empty} yet: no server was started with these settings"
         )
 
+    def test_root_elsewhere(self) -> None:
+        """Between request and certificate of the CA it says what is waited for."""
+        server = self.served()
+        state = str(self.path())
+        self.on_host(server, "ca", "request", "--output", "request.pem", CERTCTL_STATE_DIR=state)
+        found = self.found(server, status=1, CERTCTL_STATE_DIR=state)
+        (ca,) = [each for each in found if each["check"] == "CA"]
+        self.assertIn("the CA's key waits for its certificate", ca["message"])
+        self.assertIn("certctl ca install", ca["remedy"])
+
     def test_files_of_another_user(self) -> None:
         """Each file that the server must write is looked at, those that are no secrets too."""
         if os.getuid() != 0:

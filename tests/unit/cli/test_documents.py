@@ -18,7 +18,7 @@ PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 _BLOCK = re.compile(r"^```(?:sh|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _FENCED = re.compile(r"^(```+).*?^\1\s*$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`([^`]+)`")
-_CALL = re.compile(r"(?:^ *|sudo |[(/]|-- )certctl ([a-z-]+(?: [^\n]*)?)$")
+_CALL = re.compile(r"(?:^ *|sudo |bin/|[(]|-- )certctl ([a-z-]+(?: [^\n]*)?)$")
 _ENDS = re.compile(r"\d?[<>|&;)]+.*")
 
 
