@@ -28,7 +28,7 @@ lacks_for_controller() {
 }
 
 lacks_of_programs() {
-    for each in etcd kube-apiserver kubectl cert-manager-controller; do
+    for each in etcd kube-apiserver kubectl acmesolver cert-manager-controller; do
         [ -x "$programs/$each" ] || { echo "$programs/$each"; return; }
     done
 }

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Puts what level controller of cert-manager-test.sh runs into a folder: build.sh FOLDER
-#   etcd, kube-apiserver, kubectl   of Kubernetes v1.30.14, built by Go 1.24 or newer, or those of $KUBEBUILDER_ASSETS if that is set
-#   cert-manager-controller, crds/  of cert-manager v1.15.0, built from $CERT_MANAGER_SOURCE, a checkout, or from a clone
+#   of Kubernetes v1.30.14: etcd, kube-apiserver, kubectl, built by Go 1.24 or newer, or those of $KUBEBUILDER_ASSETS if that is set
+#   of cert-manager v1.15.0: cert-manager-controller, acmesolver, crds/, built from $CERT_MANAGER_SOURCE, a checkout, or from a clone
 # What the folder has is kept. The first time takes 20 minutes of one processor, half as long on two, and Go's caches 5 GB.
 set -eu
 
@@ -35,14 +35,15 @@ of_kubernetes() {
 }
 
 of_cert_manager() {
-    [ ! -x "$folder/cert-manager-controller" ] || return 0
+    [ ! -x "$folder/cert-manager-controller" ] || [ ! -x "$folder/acmesolver" ] || return 0
     source=${CERT_MANAGER_SOURCE:-$folder/source}
     [ -d "$source" ] || git -c advice.detachedHead=false clone --quiet --depth 1 --branch $cert_manager $origin "$source"
     mkdir -p "$folder/crds"
     # Each is a template of the chart: comments, and labels.
     for each in "$source"/deploy/crds/crd-*.yaml; do sed 's/{{[^}]*}}/cert-manager/' "$each" >"$folder/crds/${each##*/}"; done
     version=github.com/cert-manager/cert-manager/pkg/util
-    build cert-manager-controller "$source/cmd/controller" . $version.AppVersion=$cert_manager $version.AppGitCommit=$commit
+    [ -x "$folder/acmesolver" ] || build acmesolver "$source/cmd/acmesolver" .
+    [ -x "$folder/cert-manager-controller" ] || build cert-manager-controller "$source/cmd/controller" . $version.AppVersion=$cert_manager $version.AppGitCommit=$commit
 }
 
 of_kubernetes etcd go.etcd.io/etcd/server/v3

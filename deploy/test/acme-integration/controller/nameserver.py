@@ -22,6 +22,7 @@ records: defaultdict[tuple[dns.name.Name, str], set[str]] = defaultdict(set)  # 
 records[ZONE, "SOA"] = {f"{SERVER} hostmaster.{ZONE} 1 3600 600 86400 {TTL}"}
 records[ZONE, "NS"] = {str(SERVER)}
 records[SERVER, "A"] = {ADDRESS[0]}
+records[dns.name.from_text("test", ZONE), "A"] = {ADDRESS[0]}
 
 
 def change(message: dns.update.UpdateMessage) -> None:

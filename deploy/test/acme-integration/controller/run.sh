@@ -1,7 +1,7 @@
 #!/bin/sh
 # Level controller of cert-manager-test.sh: run.sh FOLDER, with what build.sh puts there
 # etcd, kube-apiserver, certctl and cert-manager's controller are processes in namespaces of their own, which have no network but
-# loopback and end with this script. There is no kubelet, no scheduler, no controller manager: no pod runs. Neither does cert-manager's
+# loopback and end with this script. There is no kubelet, no scheduler, no controller manager: no pod runs. Nor does cert-manager's
 # webhook (the API server holds resources against the custom resource definitions alone) nor its cainjector, which serves that webhook.
 set -eu
 
@@ -73,6 +73,7 @@ api_server() {
     start kube-apiserver kube-apiserver --etcd-servers=http://127.0.0.1:2379 --bind-address=127.0.0.1 --advertise-address=127.0.0.1 \
         --secure-port=6443 --tls-cert-file="$work/api.crt" --tls-private-key-file="$work/api.key" --token-auth-file="$work/tokens" \
         --authorization-mode=RBAC --service-cluster-ip-range=10.0.0.0/24 --endpoint-reconciler-type=none \
+        --disable-admission-plugins=ServiceAccount \
         --service-account-issuer=https://kubernetes.default.svc --service-account-key-file="$work/accounts.key" \
         --service-account-signing-key-file="$work/accounts.key"
     export KUBECONFIG="$work/kubeconfig"
@@ -88,7 +89,8 @@ etcd_answers() { curl --silent --fail http://127.0.0.1:2379/health; }
 
 certctl_server() {
     export CERTCTL_STATE_DIR="$work/state" CERTCTL_SERVER_PORT=8443 CERTCTL_SERVER_TLS_NAMES=$service CERTCTL_LOG_FORMAT=text \
-        CERTCTL_ACME_SERVER_ENABLED=true CERTCTL_ACME_SERVER_DEFAULT_PROFILE_ID=prof-test CERTCTL_ACME_SERVER_DNS01_RESOLVER=127.0.0.1:53
+        CERTCTL_ACME_SERVER_ENABLED=true CERTCTL_ACME_SERVER_DEFAULT_PROFILE_ID=prof-test CERTCTL_ACME_SERVER_DNS01_RESOLVER=127.0.0.1:53 \
+        CERTCTL_ACME_SERVER_EGRESS_ALLOW=127.0.0.0/8
     start certctl twistd --nodaemon --pidfile= certctl
     until_it certctl_answers
     CERTCTL_API_KEY=$(cat "$work/state/api-key")
@@ -115,9 +117,9 @@ issuer() {
     sed "s|CA_BUNDLE_BASE64|$bundle|" "$resources/clusterissuer-$1.yaml"
 }
 
-# certificate NAME ISSUER DNS_NAME: as the walkthrough's, with another name, another issuer, and one more name in it
+# certificate NAME ISSUER [DNS_NAME]: as the walkthrough's, with another name, another issuer, and one more name in it
 certificate() {
-    sed "s/name: test\$/name: $1/; s/test-tls/$1-tls/; s/certctl-trust-authenticated/$2/; /^    - /p; s/^    - .*/    - \"$3\"/" \
+    sed "s/name: test\$/name: $1/; s/test-tls/$1-tls/; s/certctl-trust-authenticated/$2/; ${3:+/^    - /p; s/^    - .*/    - \"$3\"/}" \
         "$resources/certificate-test.yaml"
 }
 
@@ -167,13 +169,29 @@ renewal() {
     holds test-tls test.example.com other.example.com
 }
 
-# The names are to be proved. No pod runs to answer http-01: the solver is cert-manager's dns-01 by RFC 2136.
-challenge() {
+# A name is proved by http-01. cert-manager's solver runs as its pod says, but where an ingress controller would be, on port 80.
+answered() {
     certctl profile edit prof-test --set acme_auth_mode=challenge >/dev/null
     issuer challenge | kubectl apply --filename -
+    kubectl wait clusterissuer/certctl-challenge --for=condition=Ready --timeout=120s
+    certificate answered certctl-challenge | kubectl apply --filename -
+    until_it pod_is_there
+    # shellcheck disable=SC2086
+    start acmesolver acmesolver $arguments --listen-port=80
+    kubectl wait certificate/answered --for=condition=Ready --timeout=180s
+    holds answered-tls test.example.com
+    grep -c "got successful challenge request" "$work/acmesolver.log"
+}
+
+pod_is_there() {
+    arguments=$(kubectl get pods --selector acme.cert-manager.io/http01-solver=true --output "jsonpath={.items[0].spec.containers[0].args[*]}")
+    [ -n "$arguments" ]
+}
+
+# A wildcard is proved by cert-manager's dns-01 with RFC 2136.
+proved() {
     kubectl patch clusterissuer certctl-challenge --type=merge \
         --patch '{"spec": {"acme": {"solvers": [{"dns01": {"rfc2136": {"nameserver": "127.0.0.1:53"}}}]}}}'
-    kubectl wait clusterissuer/certctl-challenge --for=condition=Ready --timeout=120s
     certificate proved certctl-challenge "*.example.com" | kubectl apply --filename -
     kubectl wait certificate/proved --for=condition=Ready --timeout=180s
     holds proved-tls test.example.com "\*.example.com"
@@ -209,7 +227,8 @@ kube-apiserver --version
 cert-manager-controller --help | sed -n 's/.*acmesolver:\(v[0-9.]*\).*/cert-manager \1/p'
 walkthrough
 renewal
-challenge
+answered
+proved
 binding
 curl --silent --fail --cacert "$work/state/root-ca.pem" --header "Authorization: Bearer $CERTCTL_API_KEY" "https://$service:8443/metrics" \
     | grep 'client="cert-manager"'
