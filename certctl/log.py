@@ -39,6 +39,9 @@ def _parts(event: LogEvent) -> tuple[str, str, str, str | None]:
 
 
 _encode = json.JSONEncoder(default=str).encode
+_encode_densely = json.JSONEncoder(
+    default=str, separators=(",", ":")
+).encode  # a field without a space needs no quotes
 
 
 def as_json(event: LogEvent) -> str:
@@ -64,7 +67,10 @@ def as_text(event: LogEvent) -> str:
 
 
 def _plain(value: Any) -> str:
-    text = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    if isinstance(value, (list, tuple)):
+        text = ",".join(map(str, value))
+    else:
+        text = _encode_densely(value) if isinstance(value, dict) else str(value)
     return json.dumps(text) if " " in text or not text.isprintable() else text
 
 

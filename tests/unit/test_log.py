@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from certctl import log
+from certctl.acme.objects import AuthMode
 
 
 def event(text: str = "acme_order_created", **fields: Any) -> dict[str, Any]:
@@ -64,6 +65,13 @@ class TextTests(SynchronousTestCase):
         """A value with a space in it stands in quotes, so that what follows is still its own."""
         line = log.as_text(event(name="x actor=acme:admin"))
         self.assertTrue(line.endswith('name="x actor=acme:admin"\n'))
+
+    def test_objects_are_json(self) -> None:
+        """A field of a field is JSON, not what Python writes for itself, and has quotes around it if it has spaces."""
+        line = log.as_text(
+            event("changed", mode={"old": AuthMode.CHALLENGE, "new": None}, name={"a": "x y=z"})
+        )
+        self.assertIn(' mode={"old":"challenge","new":null} name="{\\"a\\":\\"x y=z\\"}"', line)
 
     def test_braces_are_only_text(self) -> None:
         """What a client sent is never a format."""
