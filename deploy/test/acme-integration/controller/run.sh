@@ -15,13 +15,15 @@ crds=$1/crds
 resources=$here/..
 service=certctl-test.default.svc.cluster.local
 work=$(mktemp -d)
+export KUBECONFIG="$work/kubeconfig"
 pids=
 
 ended() {
     status=$?
     if [ $status != 0 ]; then
         for each in "$work"/*.log; do echo "--- ${each##*/}"; tail -n 25 "$each"; done
-        kubectl describe clusterissuers,certificates,certificaterequests,orders.acme.cert-manager.io --all-namespaces || true
+        [ ! -e "$KUBECONFIG" ] \
+            || kubectl describe clusterissuers,certificates,certificaterequests,orders,challenges --all-namespaces || true
     fi >&2
     # shellcheck disable=SC2086
     kill $pids 2>/dev/null || true
@@ -76,7 +78,6 @@ api_server() {
         --disable-admission-plugins=ServiceAccount \
         --service-account-issuer=https://kubernetes.default.svc --service-account-key-file="$work/accounts.key" \
         --service-account-signing-key-file="$work/accounts.key"
-    export KUBECONFIG="$work/kubeconfig"
     kubectl config set-cluster here --server=https://127.0.0.1:6443 --certificate-authority="$work/api.crt" >/dev/null
     kubectl config set-credentials test --token="$token" >/dev/null
     kubectl config set-context here --cluster=here --user=test >/dev/null
