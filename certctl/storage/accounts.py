@@ -58,12 +58,12 @@ _SIGNER_BY_THUMBPRINT = f"{_JOINED} a.thumbprint = ? WHERE p.id = ?"
 
 def signer_by_id(profile_id: str, account_id: str) -> Query[tuple[Profile | None, Account | None]]:
     """A profile, and its account of that id."""
-    return Query(_SIGNER_BY_ID, (account_id, profile_id), _signer)
+    return Query(_SIGNER_BY_ID, (account_id, profile_id), _signer, kept=True)
 
 
 def signer_by_thumbprint(profile_id: str, thumbprint: str) -> Query[tuple[Profile | None, Account | None]]:
     """A profile, and its account that holds the key of that thumbprint (RFC 7638)."""
-    return Query(_SIGNER_BY_THUMBPRINT, (thumbprint, profile_id), _signer)
+    return Query(_SIGNER_BY_THUMBPRINT, (thumbprint, profile_id), _signer, kept=True)
 
 
 def by_id(profile_id: str, account_id: str) -> Query[Account | None]:

@@ -25,11 +25,16 @@ class Json(NamedTuple):
 
 
 class Query(NamedTuple, Generic[T]):
-    """A SELECT with ``?`` for its parameters, and what to make of its rows."""
+    """A SELECT with ``?`` for its parameters, and what to make of its rows.
+
+    Where ``kept`` is true it finds one row at most, of tables that it names with aliases in FROM and JOIN alone, and
+    an engine may give what it made of that again while those rows are the same.
+    """
 
     sql: str
     parameters: Sequence[Any]
     build: Callable[[list[Row]], T]
+    kept: bool = False
 
 
 class Statement(NamedTuple):

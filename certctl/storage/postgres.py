@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import attrs
@@ -34,8 +33,10 @@ from certctl.storage.database import (
 )
 from certctl.storage.postgres_leading import Leading
 from certctl.storage.postgres_pool import Pool
+from certctl.storage.postgres_redeeming import Kept, found, identified
+from certctl.storage.postgres_redeeming import redeeming as redeemed
 from certctl.storage.postgres_schema import EPOCH, EPOCHS_PLACE, migrate
-from certctl.storage.postgres_sql import CONFLICT, Command, changing, command
+from certctl.storage.postgres_sql import CONFLICT, changing, command
 from certctl.storage.postgres_wire import Wire
 
 BATCH = 5000  # nonces forgotten in one statement
@@ -57,9 +58,10 @@ class PostgresDatabase(Database):
     """A Database on a server that other processes use as well."""
 
     def __init__(self, url: str, reactor: Any, connections: int) -> None:
-        self._pool = Pool(url, reactor, connections, self._welcome)
+        self._pool = Pool(url, reactor, connections, self._begin)
         self._leading = Leading(self._pool, reactor)
         self._epoch = _Epoch(b"", ())
+        self._kept = Kept()
 
     @classmethod
     async def open(cls, url: str, reactor: Any, connections: int) -> PostgresDatabase:
@@ -90,17 +92,27 @@ class PostgresDatabase(Database):
         return query.build(await self._pool.run([(command(query.sql), query.parameters)], _rows))
 
     async def redeem(self, nonce: bytes, first: Query[A], second: Query[B]) -> tuple[A, B]:
-        redeeming = _redeeming(first.sql, second.sql)
-        parameters = (nonce, self._epoch.id, *first.parameters, *second.parameters)
+        epoch, kept, asked, width = self._epoch, None, first.sql, 0
+        if first.kept:
+            whole, identity, width = identified(first.sql)
+            kept = self._kept.find(first)
+            asked = whole if kept is None else identity
+        redeeming = redeemed(asked, second.sql)
+        parameters = (nonce, epoch.id, *first.parameters, *second.parameters)
         rows = await self._pool.run([(redeeming.command, parameters)], redeeming.rows)
         if not rows:  # spent before, or of an epoch that is over: then there are other keys
             await self._pool.use(self._welcome)
             raise NonceSpent
-        width = redeeming.width
-        return (
-            first.build(_found([rows[0][:width]])),
-            second.build(_found([row[width + 1 :] for row in rows])),
-        )
+        answered = found([rows[0][: redeeming.width]])
+        if kept is not None and answered == [kept[0]]:
+            answer = kept[1]
+        elif kept is not None and answered:  # somebody changed it
+            answer = await self.read(first)
+        else:
+            answer = first.build([row[width:] for row in answered])
+        if first.kept and answered and epoch is self._epoch:
+            self._kept.keep(first, answered[0][:width], answer)
+        return answer, second.build(found([row[redeeming.width + 1 :] for row in rows]))
 
     async def write(self, *statements: Statement) -> None:
         if not statements:
@@ -143,6 +155,11 @@ class PostgresDatabase(Database):
     async def close(self) -> None:
         self._leading.end()
         await self._pool.close()
+
+    async def _begin(self, wire: Wire) -> None:
+        """Make a new connection ready. It may lead to another server, whose rows have other identities."""
+        await self._welcome(wire)
+        self._kept.forget()
 
     async def _welcome(self, wire: Wire) -> None:
         """Take the nonces' epoch from the server, or begin one if the table lost it.
@@ -191,39 +208,3 @@ _FORGET = command(
     " (SELECT nonce FROM acme_nonces WHERE nonce < ? ORDER BY nonce LIMIT ?) RETURNING 1)"
     " SELECT count(*) FROM forgotten"
 )
-_REDEEM = (
-    "WITH spent AS (INSERT INTO acme_nonces (nonce) SELECT CAST(? AS BYTEA) FROM acme_nonces"
-    f" WHERE nonce = {EPOCH} AND epoch = ? ON CONFLICT DO NOTHING RETURNING 1)"
-    " SELECT {columns} FROM spent{joins}"
-)
-_BETWEEN = "0 AS is_second"  # a column between those of the two queries
-
-
-@attrs.define(eq=False)
-class _Redeeming:
-    """The command that spends a nonce and runs two queries, and how many columns of its rows the first one has.
-
-    It finds no row if the nonce was spent before.
-    """
-
-    command: Command
-    width: int = -1  # not known before it first ran
-
-    def rows(self, cursor: Any) -> list[Row]:
-        if self.width < 0:
-            self.width = [column.name for column in cursor.description].index("is_second")
-        return _rows(cursor)
-
-
-@cache
-def _redeeming(first: str, second: str) -> _Redeeming:
-    """The two queries side by side, in one row for each row of the second."""
-    sides = {name: sql for name, sql in {"first": first, "second": second}.items() if sql}
-    columns = [*(["first.*"] if first else []), _BETWEEN, *(["second.*"] if second else [])]
-    joins = "".join(f" LEFT JOIN ({sql}) {name} ON TRUE" for name, sql in sides.items())
-    return _Redeeming(command(_REDEEM.format(columns=", ".join(columns), joins=joins)))
-
-
-def _found(rows: list[Row]) -> list[Row]:
-    """The rows of one of both queries, whose first column is never NULL; one of NULLs stands for none."""
-    return rows if rows[0] and rows[0][0] is not None else []

@@ -266,6 +266,72 @@ class NonceRaceTests(FleetCase):
         self.result(database.redeem(nonce, nothing(), nothing()))
 
 
+class KeptTests(FleetCase):
+    """What is kept of signers, and asked for by the versions of their rows."""
+
+    def signer(self, database: PostgresDatabase, number: int, id: str = ACCOUNT.id) -> Any:
+        """Profile and account as a request gets them."""
+        asked = accounts.signer_by_id(PROFILE.id, id), orders.by_id("acme-ord-0")
+        nonce = bytes(12) + number.to_bytes(4, "big")
+        signer, held = self.result(database.redeem(nonce, *asked))
+        self.assertIsNone(held)
+        return signer
+
+    def test_kept(self) -> None:
+        """Who is known is asked for by the identity of the rows alone, and is the same object."""
+        database: Any = self.database
+        first = self.signer(database, 1)
+        self.assertEqual(first, (PROFILE, ACCOUNT))
+        sent: list[str] = []
+        query = Wire.query
+
+        async def noted(wire: Wire, text: str, parameters: Any = ()) -> Any:
+            sent.append(text)
+            return await query(wire, text, parameters)
+
+        self.patch(Wire, "query", noted)
+        self.assertIs(self.signer(database, 2), first)
+        self.assertEqual(len(sent), 1)
+        self.assertNotIn("jwk", sent[0])
+
+    def test_changed_elsewhere(self) -> None:
+        """What another process changes of account or profile is seen by the next request."""
+        database: Any = self.database
+        other = self.another()
+        self.signer(database, 1)
+        self.loop.result(other.write(accounts.update(ACCOUNT.id, ("mailto:x@y.example",), True, NOW)))
+        self.assertEqual(self.signer(database, 2)[1].contact, ("mailto:x@y.example",))
+        self.loop.result(other.write(accounts.deactivate(ACCOUNT.id, NOW)))
+        for number in (3, 4):
+            self.assertIs(self.signer(database, number)[1].status, Status.DEACTIVATED)
+        changed = Statement("UPDATE certificate_profiles SET enabled = FALSE WHERE id = ?", (PROFILE.id,))
+        self.loop.result(other.write(changed))
+        for number in (5, 6):
+            self.assertFalse(self.signer(database, number)[0].enabled)
+
+    def test_comes_and_goes(self) -> None:
+        """An account that was not there is seen when it is, and one that is deleted is seen no more."""
+        database: Any = self.database
+        self.assertEqual(self.signer(database, 1, "acme-acc-new"), (PROFILE, None))
+        self.assertEqual(self.signer(database, 2, "acme-acc-new"), (PROFILE, None))
+        new = attrs.evolve(ACCOUNT, id="acme-acc-new", thumbprint="other")
+        self.write(accounts.insert(new))
+        for number in (3, 4):
+            self.assertEqual(self.signer(database, number, new.id), (PROFILE, new))
+        self.write(Statement("DELETE FROM acme_accounts WHERE id = ?", (new.id,)))
+        for number in (5, 6):
+            self.assertEqual(self.signer(database, number, new.id), (PROFILE, None))
+
+    def test_another_connection(self) -> None:
+        """With a new connection all is read again: it may lead to a server that has other rows with such identities."""
+        database: Any = self.database
+        first = self.signer(database, 1)
+        self.together(*(self.database.read(self.sleep(0.2)) for _ in range(2)))
+        again = self.signer(database, 2)
+        self.assertEqual(again, first)
+        self.assertIsNot(again, first)
+
+
 class ValueTests(FleetCase):
     def test_what_postgresql_cannot_keep(self) -> None:
         """NUL and halves of surrogate pairs are replaced; what else there is in Unicode stays."""
