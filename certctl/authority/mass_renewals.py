@@ -14,6 +14,7 @@ from twisted.internet.task import deferLater
 from certctl.acme import ids
 from certctl.acme.mass_renewal import MassRenewal, Outcome, State
 from certctl.authority.operators import Caller, Kind, Refused, absent
+from certctl.authority.renewal_counts import Count, Counts, Progress
 from certctl.authority.trail import Action, Event, Trail
 from certctl.authority.withdrawal import BATCH, Withdrawal
 from certctl.storage import mass_renewals
@@ -22,20 +23,8 @@ from certctl.storage.search import renewals as search
 from certctl.storage.search.renewals import Member, Tally
 
 PAGE = 1000  # certificates that are looked at in one query, so that nobody waits long meanwhile
+LOOKS = 5  # such pages for one part of a list, which then ends early and says where it goes on
 LONGEST = timedelta(days=366)  # until a mass renewal is due
-
-
-@attrs.frozen
-class Progress:
-    """How far a mass renewal has come."""
-
-    states: Mapping[State, int]  # how many certificates are in each
-    waiting: Mapping[str, int]  # accounts that have not come with all of theirs, and with how many not
-
-    @property
-    def total(self) -> int:
-        """How many certificates are meant."""
-        return sum(self.states.values())
 
 
 @attrs.frozen
@@ -63,6 +52,7 @@ class MassRenewals:
         self._withdrawal = withdrawal
         self._clock: IReactorTime = reactor
         self._poll_interval = poll_interval
+        self._counts = Counts(self.progress, self._clock, trail.now)
 
     def plan(self, caller: Caller, wanted: Mapping[str, Any]) -> MassRenewal:
         """A mass renewal that begins now; raises Refused for one that makes no sense. ``wanted`` are its members."""
@@ -127,11 +117,11 @@ class MassRenewals:
         self.judge_finish(renewal, revoking)
         revoked = 0
         for part in search.parts(renewal) if revoking else ():
-            after = ""
-            while batch := await self._members(renewal, part, tuple(revoking), after, BATCH):
+            after: str | None = ""
+            while after is not None:
+                batch, after = await self._look(renewal, part, tuple(revoking), after, BATCH)
                 more = {"mass_renewal": renewal.id}
                 revoked += await self._withdrawal.revoke_some(caller, batch, reason, more)
-                after = batch[-1].id
         details = {"revoking": list(revoking), "revoked": revoked, **({"reason": reason} if revoking else {})}
         ended = await self._end(caller, renewal, Outcome.FINISHED, Action.MASS_RENEWAL_FINISHED, details)
         return ended, revoked
@@ -144,36 +134,73 @@ class MassRenewals:
             raise Refused(Kind.CONFLICT, f"{renewal.id} is a drill: at its end nothing is revoked")
 
     async def progress(self, renewal: MassRenewal) -> Progress:
-        """How many certificates have come and how many have not, of which accounts."""
+        """How many certificates have come and how many have not, of which accounts; all are looked at."""
         states: Counter[State] = Counter()
         waiting: Counter[str] = Counter()
-        async for each in self._walk(renewal):
-            states[each.state] += each.count
-            if each.state is State.WAITING:
-                waiting[each.account_id] += each.count
-        return Progress({state: states[state] for state in State}, waiting)
+        waits_after, is_waited_for = "", False
+        async for page in self._walk(renewal):
+            for each in page:
+                states[each.state] += each.count
+                if each.state is State.WAITING:
+                    waiting[each.account_id] += each.count
+            is_waited_for = is_waited_for or bool(waiting) or bool(renewal.serials)
+            waits_after = waits_after if is_waited_for else max(each.last for each in page)
+        return Progress({state: states[state] for state in State}, waiting, waits_after)
 
-    async def members(self, renewal: MassRenewal, state: State, after: str, limit: int) -> list[Member]:
-        """So many certificates behind an id that are in that state, in the order of their ids."""
+    async def lately(self, renewal: MassRenewal, patience: float | None = None) -> Count | None:
+        """How far a mass renewal has come, as it was counted not long ago; see ``Counts.get``."""
+        return await self._counts.get(renewal, patience)
+
+    async def members(
+        self, renewal: MassRenewal, state: State, after: str, limit: int
+    ) -> tuple[list[Member], str | None]:
+        """So many certificates behind an id that are in that state, in the order of their ids; and the id behind which
+        there may be more.
+
+        There may be fewer, and yet more behind them: not everything is looked at in one call.
+        """
+        if state is State.WAITING and (count := self._counts.kept(renewal)) is not None:
+            after = max(after, count.progress.waits_after)
         found: list[Member] = []
+        behind: str | None = None
         for part in search.parts(renewal):
-            found += await self._members(renewal, part, (state,), after, limit)
-        return sorted(found, key=lambda each: each.id)[:limit]
+            some, behind = await self._look(renewal, part, (state,), after, limit + 1, LOOKS)
+            found += some
+        found.sort(key=lambda each: each.id)
+        return found[:limit], found[limit - 1].id if len(found) > limit else behind
 
-    async def _members(
-        self, renewal: MassRenewal, part: tuple[str, ...], states: tuple[State, ...], after: str, limit: int
-    ) -> list[Member]:
-        now = self._as_of(renewal)
-        return await self._database.read(search.members(renewal, part, states, now, after, limit))
+    async def _look(
+        self,
+        renewal: MassRenewal,
+        part: tuple[str, ...],
+        states: tuple[State, ...],
+        after: str,
+        limit: int,
+        looks: int | None = None,
+    ) -> tuple[list[Member], str | None]:
+        """So many certificates in these states, and the id behind which there may be more; page by page."""
+        now, found = self._as_of(renewal), list[Member]()
+        while True:
+            behind = await self._database.read(search.end_of_page(renewal, part, after, PAGE))
+            looked = search.members(renewal, part, states, now, (after, behind), limit - len(found))
+            some = await self._database.read(looked)
+            found += some
+            if len(found) >= limit:
+                return found, found[-1].id
+            if looks is not None:
+                looks -= 1
+            if behind is None or looks == 0:
+                return found, behind
+            after = behind
+            await deferLater(self._clock, 0)
 
-    async def _walk(self, renewal: MassRenewal) -> AsyncIterator[Tally]:
+    async def _walk(self, renewal: MassRenewal) -> AsyncIterator[list[Tally]]:
         """All that is meant, counted page by page, with a pause after each."""
         now = self._as_of(renewal)
         for part in search.parts(renewal):
             after = ""
             while page := await self._database.read(search.tally(renewal, part, now, after, PAGE)):
-                for each in page:
-                    yield each
+                yield page
                 if sum(each.count for each in page) < PAGE:
                     break
                 after = max(each.last for each in page)

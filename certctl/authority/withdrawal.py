@@ -60,7 +60,7 @@ class Withdrawal:
         return total, await self.find(open, None, limit)
 
     async def find(self, wanted: CertificateFilter, before: str | None, limit: int) -> list[Listed]:
-        """Certificates that a filter finds, behind a cursor, the newest first."""
+        """Certificates that a filter finds, behind a cursor: the newest first, or the last to end (``by_end``)."""
         return await self._database.read(search.page(wanted, await self._names(wanted), before, limit))
 
     async def revoke_all(
@@ -72,7 +72,8 @@ class Withdrawal:
         the trail says what was asked for, and asking again goes on where it ended.
         """
         act = f"bulk-{secrets.token_hex(16)}"
-        open = attrs.evolve(wanted, not_revoked=True)
+        newest = await self._database.read(search.newest_id())
+        open = attrs.evolve(wanted, not_revoked=True, newest_id=newest)
         total, _ = await self.preview(open, 1)
         if not total:
             return 0

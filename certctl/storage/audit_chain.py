@@ -7,7 +7,7 @@ from datetime import datetime
 
 from certctl.acme.audit_chain import Batch, Checkpoint, Entry, batch_of, checkpoint_of_row
 from certctl.acme.audit_coverage import LOOKS
-from certctl.storage.database import Json, Query, Row, Statement, every, first
+from certctl.storage.database import Json, Query, Row, Statement, every, first, searching
 
 SPANS = 10  # that one query looks into; always as many, so that its text stays the same
 
@@ -36,7 +36,7 @@ def entries_in(spans: Sequence[tuple[int, int]], limit: int) -> Query[list[Entry
     among = " OR ".join(["id BETWEEN ? AND ?"] * SPANS)
     padded = [*spans, *[spans[-1]] * (SPANS - len(spans))]
     ends = [end for span in padded for end in span]
-    return Query(f"{_ENTRY} WHERE {among} ORDER BY id LIMIT ?", (*ends, limit), every(Entry._make))
+    return searching(f"{_ENTRY} WHERE {among} ORDER BY id LIMIT ?", (*ends, limit), every(Entry._make))
 
 
 def all_batches() -> Query[list[Row]]:

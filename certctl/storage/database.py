@@ -29,12 +29,15 @@ class Query(NamedTuple, Generic[T]):
 
     Where ``kept`` is true it finds one row at most, of tables that it names with aliases in FROM and JOIN alone, and
     an engine may give what it made of that again while those rows are the same.
+
+    Where ``searches``, what is the best way to the rows depends on the parameters: an engine looks for it each time.
     """
 
     sql: str
     parameters: Sequence[Any]
     build: Callable[[list[Row]], T]
     kept: bool = False
+    searches: bool = False
 
 
 class Statement(NamedTuple):
@@ -102,6 +105,11 @@ class Database(Protocol):
 
     async def close(self) -> None:
         """Finish the changes under way and let go of the database."""
+
+
+def searching(sql: str, parameters: Sequence[Any], build: Callable[[list[Row]], T]) -> Query[T]:
+    """A query that ``searches``."""
+    return Query(sql, parameters, build, searches=True)
 
 
 def first(build: Callable[[Row], T]) -> Callable[[list[Row]], T | None]:

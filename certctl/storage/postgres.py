@@ -36,7 +36,7 @@ from certctl.storage.postgres_pool import Pool
 from certctl.storage.postgres_redeeming import Kept, found, identified
 from certctl.storage.postgres_redeeming import redeeming as redeemed
 from certctl.storage.postgres_schema import EPOCH, EPOCHS_PLACE, migrate
-from certctl.storage.postgres_sql import CONFLICT, changing, command
+from certctl.storage.postgres_sql import CONFLICT, MOST_PREPARED, NOT_PREPARED, changing, command
 from certctl.storage.postgres_wire import Wire
 
 BATCH = 5000  # nonces forgotten in one statement
@@ -89,7 +89,8 @@ class PostgresDatabase(Database):
     async def read(self, query: Query[T]) -> T:
         if not query.sql:  # nothing is asked for
             return query.build([])
-        return query.build(await self._pool.run([(command(query.sql), query.parameters)], _rows))
+        how = command(query.sql, NOT_PREPARED if query.searches else MOST_PREPARED)
+        return query.build(await self._pool.run([(how, query.parameters)], _rows))
 
     async def redeem(self, nonce: bytes, first: Query[A], second: Query[B]) -> tuple[A, B]:
         epoch, kept, asked, width = self._epoch, None, first.sql, 0

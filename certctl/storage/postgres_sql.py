@@ -22,6 +22,7 @@ from psycopg2 import extensions
 from certctl.storage.database import Json, Statement, storable
 
 MOST_PREPARED = 24  # parameters; a longer statement lists ids, is rarely the same twice, and is not prepared
+NOT_PREPARED = -1  # such a number of parameters: PostgreSQL might soon plan for whatever values they have
 CONFLICT = (
     "UC001"  # the SQLSTATE of certctl_require; the standard leaves classes from I to Z to whoever wants one
 )

@@ -11,7 +11,7 @@ import attrs
 
 from certctl.acme.objects import Account
 from certctl.storage import accounts
-from certctl.storage.database import Json, Query, Row, Statement, every, first
+from certctl.storage.database import Json, Query, Row, Statement, every, first, searching
 from certctl.storage.search.where import Where, containing
 
 
@@ -34,11 +34,11 @@ class AccountFilter:
             eab_key_id=self.eab_key_id,
         )
         if self.contact is not None:
-            # JSON is kept with or without escapes, as the engine likes it.
+            # All accounts are read for this. JSON is kept with or without escapes, as the engine likes it.
             like = "lower(CAST(contact AS TEXT)) LIKE ? ESCAPE '!'"
             text = self.contact.lower()
-            patterns = containing(text), containing(json.dumps(text)[1:-1])
-            where.also(f"({like} OR {like})", *patterns)
+            patterns = dict.fromkeys((containing(text), containing(json.dumps(text)[1:-1])))
+            where.also(f"({' OR '.join([like] * len(patterns))})", *patterns)
         return where
 
 
@@ -60,7 +60,7 @@ _SELECT = f"SELECT {accounts.COLUMNS}, updated_at FROM acme_accounts"
 def page(wanted: AccountFilter, limit: int, offset: int) -> Query[list[SeenAccount]]:
     """A page of accounts, the newest first."""
     where = wanted.where()
-    return Query(
+    return searching(
         f"{_SELECT} WHERE id IN (SELECT id FROM acme_accounts{where} ORDER BY id DESC LIMIT ? OFFSET ?)"
         " ORDER BY id DESC",
         (*where.parameters, limit, offset),
@@ -71,7 +71,9 @@ def page(wanted: AccountFilter, limit: int, offset: int) -> Query[list[SeenAccou
 def count(wanted: AccountFilter) -> Query[int]:
     """How many accounts there are."""
     where = wanted.where()
-    return Query(f"SELECT count(*) FROM acme_accounts{where}", where.parameters, lambda rows: int(rows[0][0]))
+    return searching(
+        f"SELECT count(*) FROM acme_accounts{where}", where.parameters, lambda rows: int(rows[0][0])
+    )
 
 
 def by_id(account_id: str) -> Query[SeenAccount | None]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from certctl.storage.database import Query, Row, every, placeholders
+from certctl.storage.database import Query, Row, every, placeholders, searching
 from certctl.storage.search.where import Where
 
 _WALKED = (
@@ -16,6 +16,8 @@ _WALKED = (
     "acme_order_finalized",
 )  # actions that the index leaves out, as they are so many
 INDEXED = "action NOT IN ('acme_order_created', 'acme_order_finalized')"
+_WALKED_TYPE = "acme_order"  # the type that the index leaves out
+_INDEXED_TYPE = f"resource_type <> '{_WALKED_TYPE}'"
 
 
 @attrs.frozen(kw_only=True)
@@ -69,6 +71,8 @@ class AuditFilter:
         )
         if self.action is not None and self.action not in _WALKED:
             where.also(INDEXED)
+        if self.resource_type is not None and self.resource_type != _WALKED_TYPE:
+            where.also(_INDEXED_TYPE)
         times = Where()
         if self.since is not None:
             times.also("created_at >= ?", self.since)
@@ -84,7 +88,7 @@ class AuditFilter:
 
 def about(resource_ids: Sequence[str], limit: int) -> Query[list[Recorded]]:
     """Events about any of some resources, the oldest first."""
-    return Query(
+    return searching(
         "SELECT id, created_at, actor, action, resource_type, resource_id, details FROM audit_events"
         f" WHERE resource_id IN ({placeholders(len(resource_ids))}) ORDER BY id LIMIT ?",
         (*resource_ids, limit),
@@ -95,7 +99,7 @@ def about(resource_ids: Sequence[str], limit: int) -> Query[list[Recorded]]:
 def page(wanted: AuditFilter, before: int | None, limit: int) -> Query[list[Recorded]]:
     """Events behind a cursor, the newest first."""
     where = wanted.where().before("id", before)
-    return Query(
+    return searching(
         "SELECT id, created_at, actor, action, resource_type, resource_id, details"
         f" FROM audit_events{where} ORDER BY id DESC LIMIT ?",
         (*where.parameters, limit),

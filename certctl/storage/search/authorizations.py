@@ -9,13 +9,16 @@ import attrs
 
 from certctl.acme.identifiers import Identifier, IdentifierType
 from certctl.acme.objects import Authorization, Status
-from certctl.storage.database import Query, Row, every, placeholders
+from certctl.storage.database import Query, Row, every, placeholders, searching
 from certctl.storage.search.where import Where
 
 _COLUMNS = (
     "id, profile_id, account_id, identifier_type, identifier_value, wildcard, status, proved, expires_at,"
     " created_at"
 )
+# States that walks would hardly meet, and the words of the index that has them.
+_ENDED = ("invalid", "deactivated", "revoked")
+_IS_ENDED = "status IN ('invalid', 'deactivated', 'revoked')"
 
 
 @attrs.frozen(kw_only=True)
@@ -30,6 +33,8 @@ class AuthorizationFilter:
     def where(self) -> Where:
         """The conditions."""
         where = Where().equal(profile_id=self.profile_id, account_id=self.account_id, status=self.status)
+        if self.status in _ENDED:
+            where.also(_IS_ENDED)
         if self.identifier is not None:
             base = self.identifier.base
             where.equal(identifier_value=base.value, identifier_type=base.type.value)
@@ -55,7 +60,7 @@ def _authorization(row: Row) -> Authorization:
 def page(wanted: AuthorizationFilter, before: str | None, limit: int) -> Query[list[Authorization]]:
     """Authorizations behind a cursor, the newest first, without their challenges."""
     where = wanted.where().before("id", before)
-    return Query(
+    return searching(
         f"SELECT {_COLUMNS} FROM acme_authorizations WHERE id IN"
         f" (SELECT id FROM acme_authorizations{where} ORDER BY id DESC LIMIT ?) ORDER BY id DESC",
         (*where.parameters, limit),
@@ -65,7 +70,7 @@ def page(wanted: AuthorizationFilter, before: str | None, limit: int) -> Query[l
 
 def evidence(challenge_ids: Sequence[str]) -> Query[dict[str, dict[str, Any]]]:
     """What the trail says of how challenges ended, by the challenge's id."""
-    return Query(
+    return searching(
         f"SELECT resource_id, details FROM audit_events WHERE resource_id IN ({placeholders(len(challenge_ids))})"
         " AND action = 'acme_challenge_completed' ORDER BY id",
         tuple(challenge_ids),

@@ -8,7 +8,7 @@ import attrs
 
 from certctl.acme.identifiers import Identifier
 from certctl.storage import certificates
-from certctl.storage.database import Query, Row, every
+from certctl.storage.database import Query, Row, every, searching
 from certctl.storage.orders import unpack
 from certctl.storage.search.where import Where
 
@@ -85,6 +85,13 @@ class CertificateFilter:
     expires_after: datetime | None = None
     expires_before: datetime | None = None
     not_revoked: bool = False
+    newest_id: str | None = None  # what has a later id is not meant
+
+    @property
+    def by_end(self) -> bool:
+        """Whether it is by their ends that certificates are chosen, so that they come in that order."""
+        ends = (self.expires_after, self.expires_before)
+        return self.status == "expired" or any(each is not None for each in ends)
 
     def where(self) -> Where:
         """The conditions on certificate_versions v, but for the name."""
@@ -104,12 +111,14 @@ class CertificateFilter:
             )
         if self.not_revoked:
             where.also("v.revoked_at IS NULL")
+        if self.newest_id is not None:
+            where.also("v.id <= ?", self.newest_id)
         return where
 
 
 def how_many_names(name: NameRange) -> Query[int]:
     """How many names there are of a range; FEW + 1 stands for more than FEW."""
-    return Query(
+    return searching(
         "SELECT count(*) FROM (SELECT 1 FROM managed_certificate_names WHERE reversed_name >= ?"
         " AND reversed_name < ? LIMIT ?) found",
         (*name.bounds, FEW + 1),
@@ -124,25 +133,40 @@ _WITH_NAME = (
 )
 
 
-def _found(wanted: CertificateFilter, names: int) -> tuple[str, Where]:
-    """The beginning of a query, up to its conditions, that finds the ids; ``names`` is how_many_names."""
+def _found(wanted: CertificateFilter, names: int) -> tuple[str, Where, str]:
+    """A query that finds the ids, before, in and after its conditions; ``names`` is how_many_names."""
     where = wanted.where()
     if wanted.name is None:
-        return "SELECT v.id FROM certificate_versions v", where
+        return "SELECT v.id FROM certificate_versions v", where, ""
     if names > FEW:
-        return "SELECT v.id FROM certificate_versions v", where.also(_WITH_NAME, *wanted.name.bounds)
+        return "SELECT v.id FROM certificate_versions v", where.also(_WITH_NAME, *wanted.name.bounds), ""
     # From the few names to their certificates: CROSS, so that SQLite does not go the other way round.
     where.also(f"{_NAMES} AND v.certificate_id = n.certificate_id", *wanted.name.bounds)
-    return "SELECT DISTINCT v.id FROM managed_certificate_names n CROSS JOIN certificate_versions v", where
+    begin = "SELECT v.id FROM managed_certificate_names n CROSS JOIN certificate_versions v"
+    return begin, where, " GROUP BY v.id"
+
+
+# What comes behind a certificate in the order of the ends. The first condition is there for the index.
+_END = "(SELECT c.not_after FROM certificate_versions c WHERE c.id = ?)"
+_BEFORE = f"v.not_after <= {_END} AND (v.not_after, v.id) < ({_END}, ?)"
 
 
 def page(wanted: CertificateFilter, names: int, before: str | None, limit: int) -> Query[list[Listed]]:
-    """Certificates behind a cursor, the newest first; ``names`` is what how_many_names found."""
-    begin, where = _found(wanted, names)
-    where.before("v.id", before)
-    return Query(
+    """Certificates behind a cursor, the newest first, or the last to end if they are chosen by that.
+
+    ``names`` is what how_many_names found.
+    """
+    begin, where, end = _found(wanted, names)
+    if not wanted.by_end:
+        order = "v.id DESC"
+        where.before("v.id", before)
+    else:
+        order = "v.not_after DESC, v.id DESC"
+        if before is not None:
+            where.also(_BEFORE, before, before, before)
+    return searching(
         f"SELECT {_VERSION} FROM certificate_versions v JOIN managed_certificates m ON m.id = v.certificate_id"
-        f" WHERE v.id IN ({begin}{where} ORDER BY v.id DESC LIMIT ?) ORDER BY v.id DESC",
+        f" WHERE v.id IN ({begin}{where}{end} ORDER BY {order} LIMIT ?) ORDER BY {order}",
         (*where.parameters, limit),
         every(_listed),
     )
@@ -150,9 +174,18 @@ def page(wanted: CertificateFilter, names: int, before: str | None, limit: int) 
 
 def count(wanted: CertificateFilter, names: int) -> Query[int]:
     """How many certificates there are."""
-    begin, where = _found(wanted, names)
+    begin, where, end = _found(wanted, names)
+    return searching(
+        f"SELECT count(*) FROM ({begin}{where}{end}) found", where.parameters, lambda rows: int(rows[0][0])
+    )
+
+
+def newest_id() -> Query[str]:
+    """The id of the newest certificate; empty if there is none."""
     return Query(
-        f"SELECT count(*) FROM ({begin}{where}) found", where.parameters, lambda rows: int(rows[0][0])
+        "SELECT id FROM certificate_versions ORDER BY id DESC LIMIT 1",
+        (),
+        lambda rows: rows[0][0] if rows else "",
     )
 
 

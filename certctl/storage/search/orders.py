@@ -9,7 +9,7 @@ import attrs
 from certctl.acme import ids
 from certctl.acme.identifiers import Identifier
 from certctl.acme.objects import Order, Status
-from certctl.storage.database import Query, Row, every
+from certctl.storage.database import Query, Row, every, searching
 from certctl.storage.orders import OPEN, unpack
 from certctl.storage.search.where import Where
 
@@ -89,7 +89,7 @@ def _order(row: Row) -> Order:
 def page(wanted: OrderFilter, before: str | None, limit: int) -> Query[list[Order]]:
     """Orders behind a cursor, the newest first, without their authorizations."""
     where = wanted.where().before("id", before)
-    return Query(
+    return searching(
         f"SELECT {_COLUMNS} FROM acme_orders WHERE id IN"
         f" (SELECT id FROM acme_orders{where} ORDER BY id DESC LIMIT ?) ORDER BY id DESC",
         (*where.parameters, limit),

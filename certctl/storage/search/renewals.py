@@ -8,7 +8,7 @@ import attrs
 
 from certctl.acme.identifiers import Identifier
 from certctl.acme.mass_renewal import MassRenewal, State
-from certctl.storage.database import Query, Row, every, placeholders
+from certctl.storage.database import Query, Row, every, placeholders, searching
 from certctl.storage.orders import unpack
 from certctl.storage.search.where import Where
 
@@ -60,7 +60,7 @@ def tally(
 ) -> Query[list[Tally]]:
     """The states of so many certificates behind an id, by account."""
     where = _meant(renewal, serials).also("v.id > ?", after)
-    return Query(
+    return searching(
         "SELECT account_id, state, count(*), max(id) FROM"
         f" (SELECT v.id, v.account_id, {_STATE} {_FROM}{where} ORDER BY v.id LIMIT ?) found"
         " GROUP BY account_id, state",
@@ -69,17 +69,29 @@ def tally(
     )
 
 
+def end_of_page(renewal: MassRenewal, serials: tuple[str, ...], after: str, size: int) -> Query[str | None]:
+    """The id of the last of so many certificates behind an id; None if there are not so many."""
+    where = _meant(renewal, serials).also("v.id > ?", after)
+    return searching(
+        f"SELECT v.id FROM certificate_versions v{where} ORDER BY v.id LIMIT 1 OFFSET ?",
+        (*where.parameters, size - 1),
+        lambda rows: rows[0][0] if rows else None,
+    )
+
+
 def members(
     renewal: MassRenewal,
     serials: tuple[str, ...],
     states: tuple[State, ...],
     now: datetime,
-    after: str,
+    between: tuple[str, str | None],
     limit: int,
 ) -> Query[list[Member]]:
-    """So many certificates behind an id that are in one of these states, in the order of their ids."""
-    where = _meant(renewal, serials).also("v.id > ?", after)
-    return Query(
+    """So many certificates that are in one of these states, in the order of their ids: behind an id, up to another."""
+    where = _meant(renewal, serials).also("v.id > ?", between[0])
+    if between[1] is not None:
+        where.also("v.id <= ?", between[1])
+    return searching(
         "SELECT id, account_id, profile_id, issuer_id, serial_number, names, not_after, state FROM"
         f" (SELECT v.id, v.account_id, v.profile_id, v.issuer_id, v.serial_number, m.names, v.not_after, {_STATE}"
         f" {_FROM}{where}) found WHERE state IN ({placeholders(len(states))}) ORDER BY id LIMIT ?",

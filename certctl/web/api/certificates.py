@@ -121,7 +121,7 @@ def _name(text: str | UnsetType) -> NameRange | None:
 
 
 async def list_certificates(call: Call[Nothing, CertificateQuery]) -> Reply:
-    """List certificates, the newest first."""
+    """List certificates, the newest first; those asked for by their end, the last to end first."""
     asked, now = call.query, call.administration.now()
     wanted = chosen(asked, now)
     found = await call.administration.withdrawal.find(wanted, asked.cursor or None, asked.per_page + 1)

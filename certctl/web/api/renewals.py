@@ -11,6 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 from certctl.acme.mass_renewal import MassRenewal, State
 from certctl.acme.members import WEB_URL
 from certctl.authority.operators import Kind, Refused
+from certctl.authority.renewal_counts import Progress
 from certctl.storage import mass_renewals
 from certctl.storage.search import accounts
 from certctl.storage.search.renewals import Member
@@ -30,9 +31,9 @@ from certctl.web.api.schema import (
     Text,
     Window,
     given,
-    window,
 )
 
+PATIENCE = 0.1  # seconds for a count, where the answer does not wait for it
 MOST_SERIALS = 1000  # what a body of 64 KiB has room for
 Serials = Annotated[list[Serial], Meta(max_length=MOST_SERIALS)]
 Url = Annotated[str, Meta(max_length=2000)]
@@ -95,8 +96,12 @@ class MassRenewalDocument(msgspec.Struct, kw_only=True):
 
 
 class WholeMassRenewal(MassRenewalDocument, kw_only=True):
-    """A mass renewal, and how far it has come: certificates by their state, and accounts that have not come."""
+    """A mass renewal, and how far it has come: certificates by their state, and accounts that have not come.
 
+    All of these numbers are as of ``counted_at``, and 0 while that is null: then they are being counted.
+    """
+
+    counted_at: datetime | None
     certificates: int
     come: int
     revoked: int
@@ -131,6 +136,18 @@ class MassRenewalQuery(Paging):
     """Which mass renewals are asked for."""
 
     running: bool | UnsetType = UNSET
+
+
+class ProgressQuery(Document):
+    """Whether the answer waits until all certificates were counted, however many there are."""
+
+    wait: bool = True
+
+
+class WaitingAccountQuery(Paging):
+    """Which part of the accounts is asked for, and whether the answer waits until they were counted."""
+
+    wait: bool = True
 
 
 class MemberQuery(Following):
@@ -188,25 +205,29 @@ async def start_mass_renewal(call: Call[NewMassRenewal, Nothing]) -> Reply:
     return Reply(value=MassRenewalDocument(**_members(made)), status=201, headers=headers)
 
 
-async def mass_renewal(call: Call[Nothing, Nothing]) -> Reply:
-    """Show a mass renewal, and how far it has come."""
-    return Reply(value=await _whole(call, await call.administration.mass_renewals.get(call.id)))
+async def mass_renewal(call: Call[Nothing, ProgressQuery]) -> Reply:
+    """Show a mass renewal, and how far it has come, as it was counted not long ago."""
+    renewal = await call.administration.mass_renewals.get(call.id)
+    return Reply(value=await _whole(call, renewal, None if call.query.wait else PATIENCE))
 
 
 async def list_mass_renewal_certificates(call: Call[Nothing, MemberQuery]) -> Reply:
-    """List the certificates of a mass renewal that are in a state."""
+    """List the certificates of a mass renewal that are in a state. A part may have less than ``per_page``, or nothing,
+    and there is more behind it: the list ends where ``next_cursor`` is null.
+    """
     asked, use_cases = call.query, call.administration.mass_renewals
     renewal = await use_cases.get(call.id)
-    found = await use_cases.members(renewal, State(asked.state), asked.cursor, asked.per_page + 1)
-    page, cursor = window(found, asked, lambda each: each.id)
-    data = [_member(renewal, each) for each in page]
+    found, cursor = await use_cases.members(renewal, State(asked.state), asked.cursor, asked.per_page)
+    data = [_member(renewal, each) for each in found]
     return Reply(value=Window(data=data, next_cursor=cursor, per_page=asked.per_page))
 
 
-async def list_mass_renewal_accounts(call: Call[Nothing, Paging]) -> Reply:
-    """List the accounts that have not come, those with most certificates first."""
+async def list_mass_renewal_accounts(call: Call[Nothing, WaitingAccountQuery]) -> Reply:
+    """List the accounts that have not come, those with most certificates first, as it was counted not long ago."""
     asked, use_cases = call.query, call.administration.mass_renewals
-    found = (await use_cases.progress(await use_cases.get(call.id))).waiting
+    renewal = await use_cases.get(call.id)
+    count = await use_cases.lately(renewal, None if asked.wait else PATIENCE)
+    found = {} if count is None else count.progress.waiting
     order = sorted(found, key=lambda id: (-found[id], id))
     data = []
     for id in order[(asked.page - 1) * asked.per_page : asked.page * asked.per_page]:
@@ -220,7 +241,7 @@ async def list_mass_renewal_accounts(call: Call[Nothing, Paging]) -> Reply:
 async def cancel_mass_renewal(call: Call[Nothing, Nothing]) -> Reply:
     """Cancel a mass renewal: windows are where they were before."""
     ended = await call.administration.mass_renewals.cancel(call.caller, call.id)
-    return Reply(value=await _whole(call, ended))
+    return Reply(value=await _whole(call, ended, PATIENCE))
 
 
 async def finish_mass_renewal(call: Call[Finishing, Nothing]) -> Reply:
@@ -229,8 +250,9 @@ async def finish_mass_renewal(call: Call[Finishing, Nothing]) -> Reply:
     renewal, revoking = await use_cases.get(call.id), REVOKED[asked.revoke]
     use_cases.judge_finish(renewal, revoking)
     if asked.dry_run:
-        states = (await use_cases.progress(renewal)).states
-        return Reply(value=Finished(dry_run=True, revoked=sum(states[each] for each in revoking)))
+        count = await use_cases.lately(renewal)
+        states = {} if count is None else count.progress.states
+        return Reply(value=Finished(dry_run=True, revoked=sum(states.get(each, 0) for each in revoking)))
     _, revoked = await use_cases.finish(call.caller, renewal, revoking, asked.reason)
     return Reply(value=Finished(dry_run=False, revoked=revoked))
 
@@ -244,11 +266,16 @@ def _planned(call: Call[NewMassRenewal, Nothing]) -> MassRenewal:
     return call.administration.mass_renewals.plan(call.caller, wanted)
 
 
-async def _whole(call: Call[Any, Any], renewal: MassRenewal) -> WholeMassRenewal:
-    found = await call.administration.mass_renewals.progress(renewal)
-    states: dict[str, Any] = {state.value: count for state, count in found.states.items()}
+async def _whole(call: Call[Any, Any], renewal: MassRenewal, patience: float | None) -> WholeMassRenewal:
+    count = await call.administration.mass_renewals.lately(renewal, patience)
+    progress = count.progress if count else Progress({}, {}, "")
+    states: dict[str, Any] = {state.value: progress.states.get(state, 0) for state in State}
     return WholeMassRenewal(
-        **_members(renewal), **states, certificates=found.total, accounts_waiting=len(found.waiting)
+        **_members(renewal),
+        **states,
+        certificates=progress.total,
+        accounts_waiting=len(progress.waiting),
+        counted_at=count.at if count else None,
     )
 
 
@@ -293,7 +320,7 @@ OPERATIONS = (
         "POST", "renewals", start_mass_renewal, WORK, MassRenewalDocument, body=NewMassRenewal, status=201
     ),
     Operation("POST", "renewals/preview", preview_mass_renewal, WORK, Foreseen, body=NewMassRenewal),
-    Operation("GET", "renewals/<id>", mass_renewal, READ, WholeMassRenewal),
+    Operation("GET", "renewals/<id>", mass_renewal, READ, WholeMassRenewal, query=ProgressQuery),
     Operation(
         "GET",
         "renewals/<id>/certificates",
@@ -303,7 +330,12 @@ OPERATIONS = (
         query=MemberQuery,
     ),
     Operation(
-        "GET", "renewals/<id>/accounts", list_mass_renewal_accounts, READ, Page[WaitingAccount], query=Paging
+        "GET",
+        "renewals/<id>/accounts",
+        list_mass_renewal_accounts,
+        READ,
+        Page[WaitingAccount],
+        query=WaitingAccountQuery,
     ),
     Operation("POST", "renewals/<id>/cancel", cancel_mass_renewal, WORK, WholeMassRenewal),
     Operation("POST", "renewals/<id>/finish", finish_mass_renewal, WORK, Finished, body=Finishing),

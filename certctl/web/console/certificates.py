@@ -23,7 +23,7 @@ STATUSES = ("valid", "expired", "revoked")
 
 
 async def listed(visit: Visit) -> Answer:
-    """Certificates that a filter finds, the newest first."""
+    """Certificates that a filter finds, the newest first, or the last to end if they are looked for by that."""
     query = filtered(visit) | visit.given("cursor") | {"per_page": PER_PAGE}
     found, error = await visit.search("list_certificates", query)
     profiles = await visit.ask("list_profiles", query={"per_page": "500"})

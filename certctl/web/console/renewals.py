@@ -89,10 +89,10 @@ async def shown(visit: Visit) -> Answer:
 
 
 async def _shown(visit: Visit, error: str = "", finishing: Any = None) -> Answer:
-    renewal = await visit.ask("mass_renewal", id=visit.id)
+    renewal = await visit.ask("mass_renewal", id=visit.id, query={"wait": "false"})
     query = {"per_page": SHOWN}
     waiting = await visit.ask("list_mass_renewal_certificates", id=visit.id, query=query)
-    accounts = await visit.ask("list_mass_renewal_accounts", id=visit.id, query=query)
+    accounts = await visit.ask("list_mass_renewal_accounts", id=visit.id, query={**query, "wait": "false"})
     return visit.page(
         "renewal.html",
         status=400 if error else 200,

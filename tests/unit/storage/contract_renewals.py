@@ -69,6 +69,10 @@ class MassRenewalContract(SearchCase):
         tally = self.read(renewals.tally(wanted, (), start, "", 100))
         self.assertEqual(sum(each.count for each in tally), len(found))
         self.assertEqual(max(each.last for each in tally), found[-1].id)
+        self.assertEqual(self.read(renewals.end_of_page(wanted, (), first.id, 1)), second.id)
+        self.assertIsNone(self.read(renewals.end_of_page(wanted, (), "", 100)))
+        between = renewals.members(wanted, (), tuple(State), start, (first.id, second.id), 100)
+        self.assertEqual([each.id for each in self.read(between)], [second.id])
         one = attrs.evolve(wanted, serials=(third.serial,))
         (part,) = renewals.parts(one)
         self.assertEqual(len(part), renewals.AT_ONCE)
@@ -78,7 +82,7 @@ class MassRenewalContract(SearchCase):
         return self.read(self.query(wanted, (), states))
 
     def query(self, wanted: MassRenewal, part: tuple[str, ...], states: tuple[State, ...]) -> Any:
-        return renewals.members(wanted, part, states, wanted.starts_at, "", 100)
+        return renewals.members(wanted, part, states, wanted.starts_at, ("", None), 100)
 
     def renewing(self, certificate_id: str, now: Any) -> list[Any]:
         """An order that replaces a certificate, and has its own."""

@@ -116,6 +116,23 @@ class SearchContract(SearchCase):
             self.assertEqual(len(self._by(name, getattr(self.made[0], name))), 6)
             self.assertEqual(self._by(name, "nobody"), [])
 
+    def test_certificates_by_end(self) -> None:
+        """What is looked for by its end comes in the order of the ends, and goes on behind a cursor in that order."""
+        long = attrs.evolve(
+            self.made[0], id="cv-0", serial="d0", order_id="acme-ord-long", not_after=NOW + 9 * DAY
+        )
+        held = authorization(901, status=Status.VALID)
+        self.write(*authorizations.insert(held), *orders.insert(order(held, id="acme-ord-long")))
+        self.write(*certificates.insert(long))
+        first = ["a.example", "corp.example", "192.0.2.1"]
+        soon: dict[str, Any] = {"expires_after": NOW}
+        self.assertEqual(self.found(limit=3, **soon), first)
+        self.assertEqual(self.found(before=long.id, limit=2, **soon), first[1:])
+        self.assertEqual(self.found(before=self.made[4].id, expires_before=NOW + DAY + HOUR), ["a.example"])
+        self.assertEqual(self.found(name=NameRange(".example"), limit=2, **soon), first[:2])
+        self.assertEqual(self.found(newest_id=self.made[0].id, **soon), ["a.example", "a.example"])
+        self.assertEqual(self.read(search_certificates.newest_id()), self.made[5].id)
+
     def test_renewal(self) -> None:
         """Of a certificate and its renewal one is the newest."""
         renewed = attrs.evolve(

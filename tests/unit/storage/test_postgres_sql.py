@@ -1,4 +1,4 @@
-"""Which statements of a change become one command for PostgreSQL."""
+"""Which statements are prepared for PostgreSQL, and which of a change become one command."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from certctl.acme.identifiers import Identifier, IdentifierType
 from certctl.acme.objects import Authorization, Challenge, ChallengeType, Status
 from certctl.storage import authorizations, failures, orders
 from certctl.storage.database import Statement
-from certctl.storage.postgres_sql import changing
+from certctl.storage.postgres_sql import MOST_PREPARED, NOT_PREPARED, changing, command
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
 AUDIT = Statement("INSERT INTO audit_events (actor) VALUES (?)", ("x",))
@@ -33,6 +33,17 @@ def authorization(types: list[ChallengeType]) -> Authorization:
             for each in types
         ),
     )
+
+
+class PreparedTests(SynchronousTestCase):
+    def test_prepared(self) -> None:
+        """A text is prepared under a name of its own; unless it is not to be, or has many parameters."""
+        sql = "SELECT 'a?%' FROM t WHERE x = ?"
+        self.assertTrue(command(sql).prepare.endswith(" AS SELECT 'a?%%' FROM t WHERE x = $1"))
+        for most, text in ((NOT_PREPARED, sql), (MOST_PREPARED, sql + " OR x = ?" * MOST_PREPARED)):
+            found = command(text, most)
+            self.assertEqual((found.name, found.prepare), ("", ""))
+            self.assertTrue(found.execute.startswith("SELECT 'a?%%' FROM t WHERE x = %s"))
 
 
 class TogetherTests(SynchronousTestCase):

@@ -10,10 +10,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from certctl.acme.identifiers import dns_name
 from certctl.storage.database import Query
 from certctl.storage.migrations import migrations
+from certctl.storage.search import accounts as search_accounts
 from certctl.storage.search import audit as search_audit
 from certctl.storage.search import authorizations as search_authorizations
 from certctl.storage.search import certificates as search_certificates
 from certctl.storage.search import orders as search_orders
+from certctl.storage.search.accounts import AccountFilter
 from certctl.storage.search.audit import AuditFilter
 from certctl.storage.search.authorizations import AuthorizationFilter
 from certctl.storage.search.certificates import FEW, CertificateFilter, NameRange
@@ -70,8 +72,17 @@ class PlanTests(SynchronousTestCase):
             *(search_audit.page(AuditFilter(**each), 7, 5) for each in acts),
             search_audit.page(AuditFilter(resource_id="x", since=NOW, until=NOW), None, 5),
             search_audit.page(AuditFilter(action="acme_order_created"), None, 5),
+            search_audit.page(AuditFilter(resource_type="issuer"), None, 5),
+            search_authorizations.page(AuthorizationFilter(status="deactivated"), None, 5),
+            search_accounts.page(AccountFilter(status="revoked"), 5, 0),
+            search_accounts.page(AccountFilter(thumbprint="x"), 5, 0),
             *(self._certificates(**each) for each in filters),
             self._certificates(expires_after=NOW, status="revoked"),
+            *(self._certificates(status=each) for each in ("expired", "revoked")),
+            *(
+                self._certificates(names=each, name=NameRange(".x"), expires_before=NOW)
+                for each in (5, FEW + 1)
+            ),
             *(self._certificates(names=each, name=NameRange(".corp.example")) for each in (5, FEW + 1)),
         ]
         connection = connect(Path(":memory:"))

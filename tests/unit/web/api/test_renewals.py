@@ -8,6 +8,7 @@ from typing import Any
 
 from certctl.acme.renewal import CertID
 from certctl.authority import mass_renewals
+from certctl.authority.renewal_counts import KEPT
 from certctl.authority.renewal_news import FRESH
 from tests.unit.cli.cases import CommandCase
 from tests.unit.web.api.cases import ApiCase
@@ -229,6 +230,57 @@ class ProgressTests(RenewalCase):
         self.patch(mass_renewals, "PAGE", 1)
         made = self.ask_slowly("POST", "renewals", self.wanted())
         self.assertEqual(self.ask_slowly("GET", f"renewals/{made['id']}")["waiting"], 3)
+
+    def test_counted_meanwhile(self) -> None:
+        """Who does not wait for the count is told so at first, and then what was counted; the count is kept a while."""
+        self.patch(mass_renewals, "PAGE", 1)
+        id = self.ask_slowly("POST", "renewals", self.wanted())["id"]
+        headers = {"Authorization": "Bearer boss-key"}
+        asked = [
+            self.bench.begin("GET", f"/api/renewals/{id}{path}?wait=false", b"", headers)
+            for path in ("", "/accounts")
+        ]
+        self.bench.clock.advance(1)
+        whole, accounts = (each.response.json for each in asked)
+        self.assertEqual((whole["counted_at"], whole["certificates"], accounts["total"]), (None, 0, 0))
+        for _ in range(10):
+            self.bench.clock.advance(0)
+        for _ in range(2):
+            whole = self.ok("GET", f"renewals/{id}?wait=false")
+            self.assertIsNotNone(whole["counted_at"])
+            self.assertEqual((whole["waiting"], whole["accounts_waiting"]), (3, 2))
+            self.two.issue("c.example")
+        self.bench.clock.advance(KEPT + 1)
+        self.assertEqual(self.ask_slowly("GET", f"renewals/{id}")["waiting"], 2)
+
+    def test_part_by_part(self) -> None:
+        """A part of the list may be empty, where much has to be looked at; there is more until there is no cursor."""
+        id = self.start()["id"]
+        self.two.issue("c.example")
+        self.patch(mass_renewals, "PAGE", 1)
+        self.patch(mass_renewals, "LOOKS", 1)
+        cursor: str | None = ""
+        seen, parts = list[Any](), 0
+        while cursor is not None:
+            part = self.ok("GET", f"renewals/{id}/certificates?state=come&cursor={cursor}")
+            seen += part["data"]
+            cursor, parts = part["next_cursor"], parts + 1
+        self.assertEqual([each["names"][0]["value"] for each in seen], ["c.example"])
+        self.assertEqual(parts, 4)
+
+    def test_begins_where_somebody_waits(self) -> None:
+        """The list of who waits begins there, once all were counted, and not at those who have come."""
+        id = self.start()["id"]
+        first, second, _ = [
+            row[0] for row in self.bench.rows("SELECT id FROM certificate_versions ORDER BY id")
+        ]
+        self.ok("POST", f"certificates/{first}/revoke", {"reason": "superseded"})
+        self.patch(mass_renewals, "PAGE", 1)
+        self.patch(mass_renewals, "LOOKS", 1)
+        self.assertEqual(self.ok("GET", f"renewals/{id}/certificates")["data"], [])
+        self.ask_slowly("GET", f"renewals/{id}")
+        [found] = self.ok("GET", f"renewals/{id}/certificates")["data"]
+        self.assertEqual(found["id"], second)
 
     def ask_slowly(self, method: str, path: str, body: Any = None) -> Any:
         """Ask for what takes several turns of the reactor."""
