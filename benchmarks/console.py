@@ -1,140 +1,86 @@
-"""How long the console's pages take where there are many certificates: python -m benchmarks.console [certificates].
-
-Starts a PostgreSQL and a server of its own, has one certificate issued, fills the database with copies of it under
-other names and times, over 90 days, and asks for each page. For each it says
-the slowest and the middle of several answers in milliseconds, the octets of the page, and which tables were read from
-end to end meanwhile, by PostgreSQL's own count.
-"""
+"""How long operators' pages take in a database of years, by which plans: ``python -m benchmarks.console DIRECTORY``."""
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import sys
-import tempfile
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from http.client import HTTPSConnection
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlencode
 
+import attrs
+
+from benchmarks import filled, pages, protocol
+from benchmarks.measure import descendants
+from benchmarks.postgres import Postgres, postgresql
+from benchmarks.servers import Certctl
+from tests.integration import plans
 from tests.integration.acme import Session
-from tests.integration.postgres import PostgresServer
 from tests.integration.server import RunningServer
 
+DESCRIPTION = """\
+Fill a PostgreSQL in DIRECTORY as benchmarks.filled does, or take the one that is there. Start a
+server on it, and ask for each page of the console and each list of the REST API, by filters that
+find much, little and nothing, and at the lists' ends. For each it says the CPU of the server and
+of PostgreSQL and the time until the answer, in milliseconds (the middle of several; the slowest
+as well), and the octets of the answer.
+
+Then everything is asked once more, and certificates are got by ACME, while PostgreSQL writes down
+by which plan it does each statement: each one that reads a large table from end to end is shown,
+and each that looks at many pages.
+"""
 TIMES = 5
 KEY = "key-of-the-benchmark"
-LARGE = "('acme_orders', 'certificate_versions', 'managed_certificates', 'managed_certificate_names', 'audit_events')"
-PAGES = (
-    "",
-    "certificates",
-    "certificates?name=h77.corp.example",
-    "certificates?name=*.corp.example&status=valid",
-    "certificates?status=revoked",
-    "certificates?expires_before=2001-01-01",
-    "certificates/{certificate}",
-    "revoke?name=h77.corp.example",
-    "orders",
-    "orders?status=invalid",
-    "orders?identifier=h77.corp.example",
-    "orders/{order}",
-    "profiles",
-    "profiles/prof-default",
-    "accounts",
-    "accounts/{account}",
-    "eab-keys",
-    "renewals",
-    "issuers/iss-internal-ca",
-    "audit",
-    "audit?action=certificate_revoked",
-    "audit?actor=api-key:admin",
-)
-# Ids have the time in front (acme/ids.py); copies are spread over the 90 days before the first.
-FILL = """
-SET session_replication_role = replica;
-CREATE TEMP TABLE copies AS SELECT n,
-    lpad(to_hex((extract(epoch FROM now()) * 1000)::bigint - n * (90::bigint * 86400000 / {count})), 12, '0') AS at,
-    md5(n::text) AS tail, now() - n * (interval '90 days' / {count}) AS made FROM generate_series(1, {count}) AS n;
-INSERT INTO managed_certificates
-    (id, profile_id, account_id, names, newest_version_id, not_after, created_at, updated_at)
-    SELECT 'mc-' || at || tail, profile_id, account_id,
-    jsonb_build_array(jsonb_build_object('type', 'dns', 'value', 'h' || n || '.corp.example')),
-    'cv-' || at || tail, made + interval '90 days', made, made
-    FROM copies, (SELECT * FROM managed_certificates LIMIT 1) AS m;
-INSERT INTO managed_certificate_names
-    SELECT 'mc-' || at || tail, convert_to(reverse('h' || n || '.corp.example'), 'UTF8') FROM copies;
-INSERT INTO acme_orders
-    (id, profile_id, account_id, status, identifiers, expires_at, certificate_id, created_at, updated_at)
-    SELECT 'acme-ord-' || at || tail, profile_id, account_id, 'valid',
-    jsonb_build_array(jsonb_build_object('type', 'dns', 'value', 'h' || n || '.corp.example')),
-    made, 'cv-' || at || tail, made, made FROM copies, (SELECT * FROM acme_orders LIMIT 1) AS o;
-INSERT INTO certificate_versions (id, certificate_id, order_id, profile_id, account_id, issuer_id, serial_number,
-    certificate, not_before, not_after, created_at)
-    SELECT 'cv-' || at || tail, 'mc-' || at || tail, 'acme-ord-' || at || tail, profile_id, account_id, issuer_id,
-    tail, certificate, made, made + interval '90 days', made
-    FROM copies, (SELECT * FROM certificate_versions LIMIT 1) AS v;
-INSERT INTO audit_events (created_at, actor, action, resource_type, resource_id, details)
-    SELECT made, 'acme:x', 'acme_order_finalized', 'acme_order', 'acme-ord-' || at || tail, '{{}}'
-    FROM copies ORDER BY n DESC;
-"""
+MANY = 2000  # pages of PostgreSQL, 16 MB: a statement that looks at more is shown
+SERVER_SETTINGS = {
+    "CERTCTL_API_KEYS_NAMED": f"admin:{KEY}:admin",
+    "CERTCTL_API_REQUESTS_PER_MINUTE": "0",
+    "CERTCTL_ACME_SERVER_GC_INTERVAL": "1h",  # so that no sweep is counted as a page's
+}
 
 
-def main(count: int) -> None:
-    """Fill, ask, and say what was seen."""
-    postgres = PostgresServer().start()
-    try:
-        url = postgres.database("console")
-        settings = {"CERTCTL_DATABASE_URL": url, "CERTCTL_API_KEYS_NAMED": f"admin:{KEY}:admin"}
-        settings |= {"CERTCTL_AUDIT_CHAIN_INTERVAL": "1h", "CERTCTL_API_REQUESTS_PER_MINUTE": "0"}
-        with tempfile.TemporaryDirectory() as directory:
-            server = RunningServer(Path(directory), settings).start()
-            try:
-                fill(server, postgres, count)
-                ask_all(server, postgres)
-            finally:
-                server.kill()  # a stop would put all those events into the trail's chain first
-    finally:
-        postgres.stop()
-        postgres.remove()
+class OnFilled(RunningServer):
+    """A server on the state that ``benchmarks.filled`` made."""
+
+    def __init__(self, directory: Path, database: Postgres, more: Mapping[str, str]) -> None:
+        state = directory / "certctl"
+        settings = {
+            **SERVER_SETTINGS,
+            **more,
+            "CERTCTL_DATABASE_URL": database.url,
+            "CERTCTL_STATE_DIR": str(state),
+        }
+        super().__init__(directory, settings)
+        self.state, self.root, self.trust = state, state / "root-ca.pem", state / "root-ca.pem"
 
 
-def fill(server: RunningServer, postgres: PostgresServer, count: int) -> None:
-    """Have one certificate issued, and copy it."""
-    session = Session(server)
-    session.register()
-    session.certificate("first.corp.example")
-    began = time.monotonic()
-    postgres.sql(FILL.format(count=count), "console")
-    postgres.sql("VACUUM ANALYZE", "console")  # as autovacuum would have done meanwhile
-    print(f"{count} certificates in {time.monotonic() - began:.0f} s")
+@attrs.frozen
+class Visitor:
+    """An operator at a server."""
 
+    connection: HTTPSConnection
+    headers: Mapping[str, Mapping[str, str]]  # by the first part of the path
 
-def ask_all(server: RunningServer, postgres: PostgresServer) -> None:
-    """Ask for each page some times, signed in."""
-    ((certificate, order, account),) = postgres.sql(
-        "SELECT id, order_id, account_id FROM certificate_versions ORDER BY id DESC LIMIT 1", "console"
-    )
-    connection = server.connect()
-    cookie = sign_in(connection)
-    for page in PAGES:
-        path = page.format(certificate=certificate, order=order, account=account)
-        before, took, size = scans(postgres), [], 0
-        for _ in range(TIMES):
-            began = time.perf_counter()
-            connection.request("GET", f"/console/{quote(path, safe='/?=&:*-.')}", headers={"Cookie": cookie})
-            answer = connection.getresponse()
-            size = len(answer.read())
-            took.append((time.perf_counter() - began) * 1000)
-            assert answer.status == 200, (path, answer.status)
-        time.sleep(1.2)  # until PostgreSQL has counted
-        read = [name for name, number in scans(postgres).items() if number > before[name]]
-        print(
-            f"{max(took):7.1f} {statistics.median(took):7.1f} ms {size:7} octets  /console/{page}  {' '.join(read)}"
-        )
+    @classmethod
+    def of(cls, server: RunningServer) -> Visitor:
+        """Sign in."""
+        connection = server.connect(timeout=120)
+        cookie = {"Cookie": sign_in(connection)}
+        return cls(connection, {"console": cookie, "api": {"Authorization": f"Bearer {KEY}"}})
 
-
-def scans(postgres: PostgresServer) -> dict[str, int]:
-    """How often each of the large tables was read from end to end."""
-    sql = f"SELECT relname, seq_scan FROM pg_stat_user_tables WHERE relname IN {LARGE}"
-    return {str(name): int(number) for name, number in postgres.sql(sql, "console")}
+    def ask(self, path: str) -> bytes:
+        """Ask for a page; return it."""
+        headers = self.headers[path.partition("/")[0]]
+        self.connection.request("GET", f"/{quote(path, safe='/?=&:*-.')}", headers=dict(headers))
+        answer = self.connection.getresponse()
+        found = answer.read()
+        assert answer.status == 200, (path, answer.status, found)
+        return found
 
 
 def sign_in(connection: HTTPSConnection) -> str:
@@ -147,10 +93,105 @@ def sign_in(connection: HTTPSConnection) -> str:
     connection.request("POST", "/console/sign-in", urlencode({"csrf": csrf, "key": KEY}), form)
     answer = connection.getresponse()
     answer.read()
-    return next(each for each in answer.headers.get_all("Set-Cookie") or () if "console=" in each).partition(
-        ";"
-    )[0]
+    cookies = answer.headers.get_all("Set-Cookie") or ()
+    return next(each for each in cookies if "console=" in each).partition(";")[0]
+
+
+def cpu(pid: int) -> float:
+    """Milliseconds that a process and its descendants were on a processor (finer than proc(5)'s stat)."""
+    total = 0
+    for each in descendants(pid):
+        for task in Path(f"/proc/{each}/task").glob("*/schedstat"):
+            total += int(task.read_text().split()[0])
+    return total / 1e6
+
+
+def timed(visitor: Visitor, paths: Sequence[str], server: int, database: int, times: int) -> Iterator[str]:
+    """Ask for each page some times; yield a line for each."""
+    yield "server  postgres     time  (slowest)  octets"
+    for path in paths:
+        seen, size = [], 0
+        for _ in range(times):
+            before, began = (cpu(server), cpu(database)), time.perf_counter()
+            size = len(visitor.ask(path))
+            took = (time.perf_counter() - began) * 1000
+            seen.append((cpu(server) - before[0], cpu(database) - before[1], took))
+        own, others, took = (statistics.median(column) for column in zip(*seen, strict=True))
+        slowest = max(each[2] for each in seen)
+        mark = "  <-- !" if own + others > 300 else ""
+        yield f"{own:6.1f}  {others:8.1f}  {took:7.1f}  ({slowest:7.1f})  {size:6}  /{path}{mark}"
+
+
+def shown(what: str, found: Sequence[plans.Plan], told: set[str]) -> Iterator[str]:
+    """What is worth a look among the plans, each statement once."""
+    for plan in found:
+        scanned = plan.scanned()
+        if plan.sql not in told and (scanned or plan.pages > MANY):
+            told.add(plan.sql)
+            why = f"reads all of {', '.join(sorted(scanned))}" if scanned else f"{plan.pages} pages"
+            yield f"\n{what}: {why}\n  {plan.sql}"
+            yield from (f"    {line}" for line in plan.lines())
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.console",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("directory", type=Path, metavar="DIRECTORY", help="where the filled database is, or is made")
+    add("--filling", type=int, default=1_000_000, metavar="N", help="certificates in it (1000000)")
+    add("--events", type=int, default=5, metavar="N", help="events for each of them, 5 at most (5)")
+    add("--times", type=int, default=TIMES, metavar="N", help=f"answers of each page ({TIMES})")
+    add("--only", default="", metavar="TEXT", help="only paths that have this in them")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    options = parser().parse_args(arguments)
+    filled.make(Certctl(postgres=True), options.directory, options.filling, options.events)
+    place, world = options.directory / "postgres", protocol.World(options.directory)
+    try:
+        with postgresql(place) as database:
+            plans.prepare(database.sql)
+            server = OnFilled(options.directory, database, world.settings).start()
+            try:
+                look(server, database, world, options)
+            finally:
+                server.stop()
+    finally:
+        world.stop()
+    return 0
+
+
+def look(
+    server: RunningServer, database: Postgres, world: protocol.World, options: argparse.Namespace
+) -> None:
+    """Ask, and say what was seen."""
+    session = Session(server)
+    session.register()
+    session.certificate("first.corp.example")
+    paths = [each for each in pages.paths(database.sql) if options.only in each]
+    visitor = Visitor.of(server)
+    for line in timed(visitor, paths, server.pid, database.pid, options.times):
+        print(line, flush=True)
+    visitor.ask("api/renewals/renew-0")  # until its certificates were counted, which is done beside all this
+    log, told, count = options.directory / "postgres" / "log", set[str](), 0
+    asked: list[tuple[str, Callable[[], Any]]] = [(each, partial(visitor.ask, each)) for each in paths]
+    asked.append(("", partial(database.sql, pages.END_OF_RENEWAL)))
+    asked.append(("ACME", partial(protocol.everything, server, database.sql, world)))
+    plans.record(database.sql, True)
+    for what, ask in asked:
+        found = plans.done_meanwhile(log, ask)
+        count += len(found)
+        for line in shown(f"/{what}", found, told):
+            print(line, flush=True)
+    plans.record(database.sql, False)
+    print(f"\n{count} statements, {len(told)} shown")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000)
+    sys.exit(main())

@@ -11,11 +11,10 @@ from certctl.acme import ids
 from certctl.acme.identifiers import Identifier
 from certctl.storage.database import Query, Row, every, placeholders
 from certctl.storage.orders import unpack
-from certctl.storage.search.audit import INDEXED
+from certctl.storage.search.audit import INDEXED, LAST
 from certctl.storage.search.where import Where
 
 SKEW = timedelta(minutes=10)  # that the clocks of servers may differ by
-LAST = 2**63 - 1  # greater than every id
 
 
 def _one(rows: list[Row]) -> int:
