@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from msgspec import UNSET, Meta, UnsetType
 from certctl.authority.administration import Administration
 from certctl.authority.operators import Kind, Refused
 from certctl.authority.trail import Action
-from certctl.storage.database import Database
+from certctl.storage.database import Database, Unavailable
 from certctl.storage.search import statistics
 from certctl.storage.search.statistics import Counted
 from certctl.web.api.call import Call, Nothing, Reply
@@ -128,6 +129,15 @@ async def show_statistics(call: Call[Nothing, StatisticsQuery]) -> Reply:
         top_accounts=[TopDocument(account_id=each.account_id, orders=each.orders) for each in top],
     )
     return Reply(value=answer)
+
+
+async def count_ahead(administration: Administration, days: int) -> None:
+    """Count so many days, today among them, so that who asks for them soon need not wait until they are counted."""
+    now = administration.now()
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    with suppress(Unavailable):  # they are counted when they are asked for
+        for start, end in _days(midnight - (days - 1) * DAY, now):
+            await _day(administration, start, end)
 
 
 def _days(since: datetime, now: datetime) -> Iterator[tuple[datetime, datetime]]:

@@ -18,7 +18,9 @@ from certctl.storage.database import Unavailable
 from certctl.web.answer import TEXT, Answer
 from certctl.web.api.call import ApiError
 from certctl.web.api.door import NAMED, Door
+from certctl.web.api.statistics import count_ahead
 from certctl.web.console import assets, cookies
+from certctl.web.console.dashboard import DAYS
 from certctl.web.console.forms import Form
 from certctl.web.console.rendering import Rendering
 from certctl.web.console.signin import SignIn
@@ -57,6 +59,7 @@ class ConsoleDispatch:
         self._files = {each.path: each for each in self._assets.values()}
         self._rendering = Rendering(self._assets)
         self._sign_in = SignIn(door, sessions, self._rendering)
+        self._was_visited = False
 
     def register(self, app: Klein) -> None:
         """Add all routes to an application."""
@@ -64,7 +67,7 @@ class ConsoleDispatch:
             serving = self._serving(f"{page.method} {page.path}", self._visited(page))
             app.route(HOME + page.path, methods=[page.method])(serving)
         for method, path, handler in (
-            ("GET", "sign-in", self._sign_in.show),
+            ("GET", "sign-in", self._show_sign_in),
             ("POST", "sign-in", self._sign_in.take),
             ("POST", "sign-out", self._leave),
         ):
@@ -154,6 +157,13 @@ class ConsoleDispatch:
             query=_query(request),
             form=form,
         )
+
+    async def _show_sign_in(self, request: Request, origin: str, arguments: Mapping[str, str]) -> Answer:
+        """The form; while the first visitor fills it in, what the overview will show is counted."""
+        if not self._was_visited:
+            self._was_visited = True
+            self._background.start(count_ahead(self._door.administration, DAYS))
+        return await self._sign_in.show(request, origin, arguments)
 
     async def _leave(self, request: Request, origin: str, arguments: Mapping[str, str]) -> Answer:
         token = cookies.cookie(request, cookies.SESSION)

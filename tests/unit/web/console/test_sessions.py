@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from certctl.web.console.dashboard import DAYS
 from tests.unit.web.bench import ORIGIN
 from tests.unit.web.console.cases import SESSION, ConsoleCase, Visitor
 from tests.unit.web.wire import Response
@@ -17,6 +18,20 @@ class SignInTests(ConsoleCase):
         answer = self.visitor.post("sign-in", key="boss-key", next="/console/orders?status=invalid")
         self.assertEqual((answer.status, answer.location), (303, "/console/orders?status=invalid"))
         self.assertEqual(self.visitor.get(answer.location).status, 200)
+
+    def test_counted_ahead(self) -> None:
+        """What the overview shows of each day is counted while the first form is filled in, and once."""
+        before = self.reads()
+        self.visitor.get("sign-in")
+        self.assertGreater(self.reads(), before + DAYS)
+        before = self.reads()
+        self.visitor.sign_in("boss-key")
+        self.assertLess(self.reads(), before + DAYS)
+
+    def reads(self) -> float:
+        """How often the database was asked."""
+        name, labels = "certctl_acme_database_seconds_count", {"operation": "read"}
+        return self.bench.parts.metrics.registry.get_sample_value(name, labels) or 0.0
 
     def test_next_stays_inside(self) -> None:
         """The form leads to pages of the console alone."""
