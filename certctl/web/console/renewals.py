@@ -90,17 +90,20 @@ async def shown(visit: Visit) -> Answer:
 
 async def _shown(visit: Visit, error: str = "", finishing: Any = None) -> Answer:
     renewal = await visit.ask("mass_renewal", id=visit.id, query={"wait": "false"})
-    query = {"per_page": SHOWN}
-    waiting = await visit.ask("list_mass_renewal_certificates", id=visit.id, query=query)
-    accounts = await visit.ask("list_mass_renewal_accounts", id=visit.id, query={**query, "wait": "false"})
+    waiting, accounts = [], []
+    if renewal.counted_at is not None:
+        query = {"per_page": SHOWN}
+        waiting = (await visit.ask("list_mass_renewal_certificates", id=visit.id, query=query)).data
+        query["wait"] = "false"
+        accounts = (await visit.ask("list_mass_renewal_accounts", id=visit.id, query=query)).data
     return visit.page(
         "renewal.html",
         status=400 if error else 200,
         section="renewals",
         error=error,
         renewal=renewal,
-        waiting=waiting.data,
-        accounts=accounts.data,
+        waiting=waiting,
+        accounts=accounts,
         revoking=REVOKING,
         finishing=finishing,
         chosen=visit.form.one("revoke"),
