@@ -72,7 +72,8 @@ class Accounts:
         guards = self._limits.accounts(profile, network)
         spent = self._limits.spend(guards, now)
         try:
-            await self._trail.record(now, _created(account), *spent, *used, accounts.insert(account))
+            made = accounts.insert(account), *accounts.reachable(account.id, contact)
+            await self._trail.record(now, _created(account), *spent, *used, *made)
         except Conflict:  # too many, or another request came first: with the same account key or binding
             existing = await self._database.read(accounts.by_thumbprint(profile.id, key.thumbprint))
             if existing is None:
@@ -98,9 +99,9 @@ class Accounts:
             resource_id=account.id,
             details={"contact": list(changed.contact)},
         )
-        await self._change(
-            now, event, accounts.update(account.id, changed.contact, account.terms_agreed, now)
-        )
+        replaced = accounts.update(account.id, changed.contact, account.terms_agreed, now)
+        searched = accounts.reachable_anew(account.id, changed.contact)
+        await self._change(now, event, replaced, *searched)
         return changed
 
     async def deactivate(self, account: Account, actor: str) -> Account:

@@ -41,7 +41,7 @@ def account() -> None:
     "--status", type=click.Choice(["valid", "deactivated", "revoked"]), help="Those of this status."
 )
 @click.option("--thumbprint", help="The one with this key (RFC 7638).")
-@click.option("--contact", help="Those with this contact.")
+@click.option("--contact", help="Those with a contact that ends so: an address, or @DOMAIN.")
 @click.option("--eab-key", "eab_key_id", help="Those that this key bound.")
 @values.most
 @over_api

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from string import ascii_lowercase, ascii_uppercase
 
 from certctl.acme.objects import Account, Profile, Status
 from certctl.storage import profiles
 from certctl.storage.database import Json, Query, Row, Statement, first, placeholders
 
+_SMALL = str.maketrans(ascii_uppercase, ascii_lowercase)
 COLUMNS = "id, profile_id, thumbprint, jwk, contact, status, terms_agreed, created_at, eab_key_id, policy, paused_at"
 
 
@@ -109,6 +112,27 @@ def insert(account: Account) -> Statement:
         ),
         rows=1,
     )
+
+
+def reachable(account_id: str, contact: Sequence[str]) -> Iterator[Statement]:
+    """The contacts by which a new account is searched."""
+    rows = [each for contact in dict.fromkeys(map(backwards, contact)) for each in (account_id, contact)]
+    if rows:
+        values = ", ".join(["(?, ?)"] * (len(rows) // 2))
+        yield Statement(
+            f"INSERT INTO acme_account_contacts (account_id, reversed_contact) VALUES {values}", rows
+        )
+
+
+def reachable_anew(account_id: str, contact: Sequence[str]) -> Iterator[Statement]:
+    """The contacts by which an account is searched from now on."""
+    yield Statement("DELETE FROM acme_account_contacts WHERE account_id = ?", (account_id,))
+    yield from reachable(account_id, contact)
+
+
+def backwards(contact: str) -> bytes:
+    """A contact from its end to its beginning, in small letters: the octets by which it is searched (migration 25)."""
+    return contact.translate(_SMALL)[::-1].encode("utf-8")
 
 
 def update(account_id: str, contact: tuple[str, ...], terms_agreed: bool, now: datetime) -> Statement:

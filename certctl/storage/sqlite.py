@@ -80,7 +80,7 @@ def connect(path: Path) -> sqlite3.Connection:
         connection.execute(f"PRAGMA {pragma}")
     connection.create_function(
         "certctl_reverse", 1, lambda text: text[::-1], deterministic=True
-    )  # migration 5
+    )  # migrations 5 and 25
     return connection
 
 

@@ -21,6 +21,7 @@ _SETTINGS = {
 SOON = 0.5  # seconds, within which sessions hear of settings
 LARGE = frozenset(
     (
+        "acme_account_contacts",
         "acme_accounts",
         "acme_authorizations",
         "acme_challenges",

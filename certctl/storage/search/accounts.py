@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -12,7 +11,7 @@ import attrs
 from certctl.acme.objects import Account
 from certctl.storage import accounts
 from certctl.storage.database import Json, Query, Row, Statement, every, first, searching
-from certctl.storage.search.where import Where, containing
+from certctl.storage.search.where import Where
 
 
 @attrs.frozen(kw_only=True)
@@ -22,7 +21,7 @@ class AccountFilter:
     profile_id: str | None = None
     status: str | None = None
     thumbprint: str | None = None
-    contact: str | None = None  # a part of one
+    contact: str | None = None  # what one ends with, in whatever case
     eab_key_id: str | None = None
 
     def where(self) -> Where:
@@ -33,12 +32,15 @@ class AccountFilter:
             thumbprint=self.thumbprint,
             eab_key_id=self.eab_key_id,
         )
-        if self.contact is not None:
-            # All accounts are read for this. JSON is kept with or without escapes, as the engine likes it.
-            like = "lower(CAST(contact AS TEXT)) LIKE ? ESCAPE '!'"
-            text = self.contact.lower()
-            patterns = dict.fromkeys((containing(text), containing(json.dumps(text)[1:-1])))
-            where.also(f"({' OR '.join([like] * len(patterns))})", *patterns)
+        if self.contact:
+            least = accounts.backwards(self.contact)
+            beyond = least[:-1] + bytes((least[-1] + 1,))  # UTF-8 has no octet 255
+            where.also(
+                "id IN (SELECT account_id FROM acme_account_contacts WHERE reversed_contact >= ?"
+                " AND reversed_contact < ?)",
+                least,
+                beyond,
+            )
         return where
 
 

@@ -33,9 +33,3 @@ class Where:
 
     def __str__(self) -> str:
         return f" WHERE {' AND '.join(self._conditions)}" if self._conditions else ""
-
-
-def containing(text: str) -> str:
-    """The pattern for LIKE ... ESCAPE '!' that finds whatever has the text in it."""
-    escaped = text.replace("!", "!!").replace("%", "!%").replace("_", "!_")
-    return f"%{escaped}%"

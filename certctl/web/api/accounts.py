@@ -35,7 +35,7 @@ class AccountDocument(msgspec.Struct, kw_only=True):
 
 
 class AccountQuery(Paging):
-    """Which accounts are asked for. ``contact`` is a part of one, in whatever case."""
+    """Which accounts are asked for. ``contact`` is the end of one, in whatever case."""
 
     profile_id: Id | UnsetType = UNSET
     status: AccountStatus | UnsetType = UNSET

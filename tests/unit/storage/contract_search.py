@@ -206,7 +206,8 @@ class SearchContract(SearchCase):
             contact=("mailto:100%_x!@example.net",),
             eab_key_id=None,
         )
-        self.write(accounts.insert(other))
+        self.write(accounts.insert(other), *accounts.reachable(other.id, other.contact))
+        self.write(*accounts.reachable_anew(ACCOUNT.id, ACCOUNT.contact))
 
         def found(**wanted: Any) -> list[str]:
             asked = AccountFilter(**wanted)
@@ -216,9 +217,16 @@ class SearchContract(SearchCase):
 
         self.assertEqual(found(), ["acme-acc-2", "acme-acc-1"])
         self.assertEqual(found(contact="A@example.org"), ["acme-acc-1"])
-        self.assertEqual(found(contact="\u00fc@example"), ["acme-acc-1"])
-        self.assertEqual(found(contact="0%_x!@"), ["acme-acc-2"])
-        self.assertEqual(found(contact="%example%") + found(contact="_ailto"), [])
+        self.assertEqual(found(contact="\u00fc@EXAMPLE.org"), ["acme-acc-1"])
+        self.assertEqual(found(contact="0%_x!@example.net"), ["acme-acc-2"])
+        self.assertEqual(
+            found(contact="%example%") + found(contact="mailto") + found(contact="a@example"), []
+        )
+        self.assertEqual(found(contact="example.org", status="valid"), ["acme-acc-1"])
+        self.write(*accounts.reachable_anew(other.id, ("mailto:a@example.org",)))
+        self.assertEqual(found(contact="a@example.org"), ["acme-acc-2", "acme-acc-1"])
+        self.write(*accounts.reachable_anew(other.id, ()))
+        self.assertEqual(found(contact="a@example.org") + found(contact="net"), ["acme-acc-1"])
         self.assertEqual(found(thumbprint="t2", status="valid"), ["acme-acc-2"])
         self.assertEqual(found(eab_key_id="eab-none") + found(profile_id="nobody"), [])
         (second,) = self.read(search_accounts.page(AccountFilter(), 1, 1))

@@ -8,6 +8,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from certctl.acme.identifiers import dns_name
+from certctl.storage import accounts
 from certctl.storage.database import Query
 from certctl.storage.migrations import migrations
 from certctl.storage.search import accounts as search_accounts
@@ -51,6 +52,23 @@ class NamesOfBeforeTests(SynchronousTestCase):
             "SELECT reversed_name FROM managed_certificate_names ORDER BY 1"
         ).fetchall()
         self.assertEqual(found, [(b"1.2.0.291",), (b"elpmaxe.a",)])
+
+    def test_contacts_of_before(self) -> None:
+        """Accounts of before are found by their contacts, as they would be if they were made today."""
+        connection = connect(Path(":memory:"))
+        self.addCleanup(connection.close)
+        migrate(connection)
+        contacts = next(each for each in migrations() if each.name == "contacts")
+        connection.execute("PRAGMA foreign_keys = OFF")
+        connection.execute(
+            "INSERT INTO acme_accounts (id, profile_id, thumbprint, jwk, contact, status, terms_agreed, created_at,"
+            " updated_at) VALUES ('a', 'p', 't', '{}', ?, 'valid', 0, '2026', '2026')",
+            (r'["mailto:\u00dcA@B.example", "mailto:c@d.example"]',),
+        )
+        connection.execute(contacts.own["sqlite"])
+        found = connection.execute("SELECT reversed_contact FROM acme_account_contacts ORDER BY 1").fetchall()
+        expected = map(accounts.backwards, ("mailto:c@d.example", "mailto:\u00dcA@B.example"))
+        self.assertEqual(sorted(each for (each,) in found), sorted(expected))
 
 
 class PlanTests(SynchronousTestCase):
