@@ -50,6 +50,8 @@ class Pool:
         self._welcome = welcome
         self._idle: list[Wire] = []  # used last, used first: the others may rest
         self._busy: set[Wire] = set()
+        self._free: list[Wire] = []  # about to be handed over
+        self._handing = False
         self._waiting: deque[_Waiting] = deque()
         self._opening = 0
         self._failures = 0
@@ -102,7 +104,7 @@ class Pool:
         """Let what is under way end, and close all connections."""
         self._closed = True
         self._refuse(self._waiting, "the database is closed")
-        if self._busy or self._opening:
+        if self._busy or self._free or self._opening:
             self._empty = Deferred()
             await self._empty
         for wire in list(self._idle):
@@ -134,12 +136,25 @@ class Pool:
         self._settle()
 
     def _offer(self, wire: Wire) -> None:
-        """Hand a free connection to who has waited longest, or keep it."""
-        if self._waiting:
-            self._busy.add(wire)
-            self._waiting.popleft().wire.callback(wire)
-        else:
-            self._idle.append(wire)
+        """Hand a free connection to who has waited longest, or keep it.
+
+        Who gets one may be done with it at once, and offers it from within: one after the other is served here then,
+        or a hundred who wait would be as many calls deep.
+        """
+        self._free.append(wire)
+        if self._handing:
+            return
+        self._handing = True
+        try:
+            while self._free:
+                free = self._free.pop()
+                if self._waiting:
+                    self._busy.add(free)
+                    self._waiting.popleft().wire.callback(free)
+                else:
+                    self._idle.append(free)
+        finally:
+            self._handing = False
 
     def _gone(self, wire: Wire) -> None:
         if wire in self._idle:
@@ -148,7 +163,7 @@ class Pool:
     def _grow(self) -> None:
         """Open as many connections as are waited for and allowed; one alone while the database does not answer."""
         while not self._closed and self._pause is None:
-            total = len(self._idle) + len(self._busy) + self._opening
+            total = len(self._idle) + len(self._busy) + len(self._free) + self._opening
             wanted = min(len(self._waiting), 1 if self._failures else self._size)
             if self._opening >= wanted or total >= self._size:
                 return
@@ -193,7 +208,7 @@ class Pool:
         self._grow()
 
     def _settle(self) -> None:
-        if self._empty is not None and not self._busy and not self._opening:
+        if self._empty is not None and not (self._busy or self._free or self._opening):
             empty, self._empty = self._empty, None
             empty.callback(None)
 
