@@ -50,8 +50,7 @@ class Pool:
         self._welcome = welcome
         self._idle: list[Wire] = []  # used last, used first: the others may rest
         self._busy: set[Wire] = set()
-        self._free: list[Wire] = []  # about to be handed over
-        self._handing = False
+        self._is_handing = False
         self._waiting: deque[_Waiting] = deque()
         self._opening = 0
         self._failures = 0
@@ -104,7 +103,7 @@ class Pool:
         """Let what is under way end, and close all connections."""
         self._closed = True
         self._refuse(self._waiting, "the database is closed")
-        if self._busy or self._free or self._opening:
+        if self._busy or self._opening:
             self._empty = Deferred()
             await self._empty
         for wire in list(self._idle):
@@ -118,7 +117,7 @@ class Pool:
     async def _take(self) -> Wire:
         if self._closed:
             raise Unavailable("the database is closed")
-        if self._idle:
+        if self._idle and not self._waiting:
             wire = self._idle.pop()
             self._busy.add(wire)
             return wire
@@ -141,20 +140,17 @@ class Pool:
         Who gets one may be done with it at once, and offers it from within: one after the other is served here then,
         or a hundred who wait would be as many calls deep.
         """
-        self._free.append(wire)
-        if self._handing:
+        self._idle.append(wire)
+        if self._is_handing:
             return
-        self._handing = True
+        self._is_handing = True
         try:
-            while self._free:
-                free = self._free.pop()
-                if self._waiting:
-                    self._busy.add(free)
-                    self._waiting.popleft().wire.callback(free)
-                else:
-                    self._idle.append(free)
+            while self._idle and self._waiting:
+                free = self._idle.pop()
+                self._busy.add(free)
+                self._waiting.popleft().wire.callback(free)
         finally:
-            self._handing = False
+            self._is_handing = False
 
     def _gone(self, wire: Wire) -> None:
         if wire in self._idle:
@@ -163,7 +159,7 @@ class Pool:
     def _grow(self) -> None:
         """Open as many connections as are waited for and allowed; one alone while the database does not answer."""
         while not self._closed and self._pause is None:
-            total = len(self._idle) + len(self._busy) + len(self._free) + self._opening
+            total = len(self._idle) + len(self._busy) + self._opening
             wanted = min(len(self._waiting), 1 if self._failures else self._size)
             if self._opening >= wanted or total >= self._size:
                 return
@@ -208,7 +204,7 @@ class Pool:
         self._grow()
 
     def _settle(self) -> None:
-        if self._empty is not None and not (self._busy or self._free or self._opening):
+        if self._empty is not None and not self._busy and not self._opening:
             empty, self._empty = self._empty, None
             empty.callback(None)
 
