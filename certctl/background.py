@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Generator
 from functools import partial
+from types import coroutine
 from typing import Any, TypeVar
 
-import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -76,25 +76,20 @@ class Background:
 
 async def _rest(work: Coroutine[Any, Any, T], awaited: Any) -> T:
     """The rest of work that waits for something already."""
-    result: T = await _Resumed(work, awaited)
+    result: T = await _resumed(work, awaited)
     return result
 
 
-@attrs.frozen
-class _Resumed:
-    work: Coroutine[Any, Any, Any]
-    awaited: Any
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        awaited = self.awaited
-        while True:
-            try:
-                came = yield awaited
-            except BaseException as error:
-                step = partial(self.work.throw, error)
-            else:
-                step = partial(self.work.send, came)
-            try:
-                awaited = step()
-            except StopIteration as ended:
-                return ended.value
+@coroutine
+def _resumed(work: Coroutine[Any, Any, Any], awaited: Any) -> Generator[Any, Any, Any]:
+    while True:
+        try:
+            came = yield awaited
+        except BaseException as error:
+            step = partial(work.throw, error)
+        else:
+            step = partial(work.send, came)
+        try:
+            awaited = step()
+        except StopIteration as ended:
+            return ended.value
