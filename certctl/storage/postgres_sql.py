@@ -118,7 +118,7 @@ def _given_once(command: Command, parameters: Sequence[Any]) -> tuple[Command, S
     return shared, [parameters[each] for each in taken]
 
 
-@cache
+@lru_cache(maxsize=KNOWN_CHANGES)
 def _sharing(command: Command, places: tuple[int, ...]) -> tuple[Command, Sequence[int]]:
     """A command of which several parameters are one, and which of the parameters it takes."""
     taken = sorted(set(places))
