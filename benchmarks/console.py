@@ -140,10 +140,8 @@ def parser() -> argparse.ArgumentParser:
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    filled.add_filling(parser)
     add = parser.add_argument
-    add("directory", type=Path, metavar="DIRECTORY", help="where the filled database is, or is made")
-    add("--filling", type=int, default=1_000_000, metavar="N", help="certificates in it (1000000)")
-    add("--events", type=int, default=5, metavar="N", help="events for each of them, 5 at most (5)")
     add("--times", type=int, default=TIMES, metavar="N", help=f"answers of each page ({TIMES})")
     add("--only", default="", metavar="TEXT", help="only paths that have this in them")
     return parser

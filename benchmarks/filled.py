@@ -79,13 +79,19 @@ def parser() -> argparse.ArgumentParser:
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add_filling(parser)
+    add = parser.add_argument
+    add("--rounds", type=int, default=3, metavar="N", help="turns that each server gets; 0: fill alone (3)")
+    add_work(parser)
+    return parser
+
+
+def add_filling(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which database is filled, and with how much."""
     add = parser.add_argument
     add("directory", type=Path, metavar="DIRECTORY", help="where the filled database is, or is made")
     add("--filling", type=int, default=1_000_000, metavar="N", help="certificates in it (1000000)")
     add("--events", type=int, default=5, metavar="N", help="events for each of them, 5 at most (5)")
-    add("--rounds", type=int, default=3, metavar="N", help="turns that each server gets; 0: fill alone (3)")
-    add_work(parser)
-    return parser
 
 
 @contextmanager

@@ -67,6 +67,18 @@ class FleetCase(OnPostgres, DatabaseCase, SynchronousTestCase):
         found = self.loop.result(DeferredList(started, consumeErrors=True))
         return [each.type if isinstance(each, Failure) else each for _, each in found]
 
+    def texts(self) -> list[str]:
+        """What is sent from now on, which is put in as it goes."""
+        sent: list[str] = []
+        query = Wire.query
+
+        async def noted(wire: Wire, text: str, parameters: Any = ()) -> Any:
+            sent.append(text)
+            return await query(wire, text, parameters)
+
+        self.patch(Wire, "query", noted)
+        return sent
+
     def sleep(self, seconds: float) -> Query[int]:
         """A query that takes so long."""
         return Query(SLEEP.format(seconds), (), lambda rows: int(rows[0][0]))
@@ -135,14 +147,7 @@ class ConcurrencyTests(FleetCase):
 
     def test_one_round_trip(self) -> None:
         """Each call sends one text, whatever it is made of, the first time included."""
-        sent: list[str] = []
-        query = Wire.query
-
-        async def counted(wire: Wire, text: str, parameters: Any = ()) -> Any:
-            sent.append(text)
-            return await query(wire, text, parameters)
-
-        self.patch(Wire, "query", counted)
+        sent = self.texts()
         held = authorization(status=Status.VALID)
         created = [*authorizations.insert(held), *orders.insert(order(held, status=Status.READY)), entry("x")]
         calls: list[Coroutine[Any, Any, Any]] = [
@@ -282,14 +287,7 @@ class KeptTests(FleetCase):
         database: Any = self.database
         first = self.signer(database, 1)
         self.assertEqual(first, (PROFILE, ACCOUNT))
-        sent: list[str] = []
-        query = Wire.query
-
-        async def noted(wire: Wire, text: str, parameters: Any = ()) -> Any:
-            sent.append(text)
-            return await query(wire, text, parameters)
-
-        self.patch(Wire, "query", noted)
+        sent = self.texts()
         self.assertIs(self.signer(database, 2), first)
         self.assertEqual(len(sent), 1)
         self.assertNotIn("jwk", sent[0])

@@ -35,38 +35,38 @@ class SearchTests(InMemory, contract_search.SearchContract, SynchronousTestCase)
     pass
 
 
-class NamesOfBeforeTests(SynchronousTestCase):
-    def test_names_of_before(self) -> None:
-        """Certificates that were issued before there was a search are found by their names, too."""
+class OfBeforeTests(SynchronousTestCase):
+    """Migrations that make what is of before found, too."""
+
+    def migrated(self, name: str, row: str, value: str, found: str) -> list[Any]:
+        """What the rest of a migration makes of a row of before."""
         connection = connect(Path(":memory:"))
         self.addCleanup(connection.close)
         migrate(connection)
-        search = next(each for each in migrations() if each.name == "search")
         connection.execute("PRAGMA foreign_keys = OFF")
-        connection.execute(
+        connection.execute(row, (value,))
+        connection.execute(next(each for each in migrations() if each.name == name).own["sqlite"])
+        return connection.execute(found).fetchall()
+
+    def test_names(self) -> None:
+        """Certificates that were issued before there was a search are found by their names."""
+        found = self.migrated(
+            "search",
             "INSERT INTO managed_certificates VALUES ('mc-1', 'p', 'a', ?, 'cv-1', '2026', '2026', '2026')",
-            ('[{"type":"dns","value":"a.example"},{"type":"ip","value":"192.0.2.1"}]',),
+            '[{"type":"dns","value":"a.example"},{"type":"ip","value":"192.0.2.1"}]',
+            "SELECT reversed_name FROM managed_certificate_names ORDER BY 1",
         )
-        connection.execute(search.own["sqlite"])
-        found = connection.execute(
-            "SELECT reversed_name FROM managed_certificate_names ORDER BY 1"
-        ).fetchall()
         self.assertEqual(found, [(b"1.2.0.291",), (b"elpmaxe.a",)])
 
-    def test_contacts_of_before(self) -> None:
-        """Accounts of before are found by their contacts, as they would be if they were made today."""
-        connection = connect(Path(":memory:"))
-        self.addCleanup(connection.close)
-        migrate(connection)
-        contacts = next(each for each in migrations() if each.name == "contacts")
-        connection.execute("PRAGMA foreign_keys = OFF")
-        connection.execute(
+    def test_contacts(self) -> None:
+        """Accounts are found by their contacts, as they would be if they were made today."""
+        found = self.migrated(
+            "contacts",
             "INSERT INTO acme_accounts (id, profile_id, thumbprint, jwk, contact, status, terms_agreed, created_at,"
             " updated_at) VALUES ('a', 'p', 't', '{}', ?, 'valid', 0, '2026', '2026')",
-            (r'["mailto:\u00dcA@B.example", "mailto:c@d.example"]',),
+            r'["mailto:\u00dcA@B.example", "mailto:c@d.example"]',
+            "SELECT reversed_contact FROM acme_account_contacts ORDER BY 1",
         )
-        connection.execute(contacts.own["sqlite"])
-        found = connection.execute("SELECT reversed_contact FROM acme_account_contacts ORDER BY 1").fetchall()
         expected = map(accounts.backwards, ("mailto:c@d.example", "mailto:\u00dcA@B.example"))
         self.assertEqual(sorted(each for (each,) in found), sorted(expected))
 
