@@ -102,10 +102,12 @@ class BoundedRequest(Request):
         fields = [*answer.fields(), ("Date", _date(int(time())))]
         if self.responseHeaders.hasHeader(b"connection"):  # as the channel closes behind this answer
             fields.append(("Connection", "close"))
-        head = f"{answer.status} {answer.phrase}\r\n{_lines(fields)}\r\n".encode()
+        status_and_fields = f"{answer.status} {answer.phrase}\r\n{_lines(fields)}\r\n".encode()
         no_body = self.method == b"HEAD" or answer.status in NO_BODY
         self.startedWriting = 1
-        self.channel.writeSequence([self.clientproto, b" ", head, b"" if no_body else answer.body])
+        self.channel.writeSequence(
+            [self.clientproto, b" ", status_and_fields, b"" if no_body else answer.body]
+        )
 
     def _is_text(self) -> bool:
         """Whether URL and Host are the text that Klein takes them for: it logs a traceback for each that is not."""
