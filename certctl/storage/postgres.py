@@ -22,7 +22,6 @@ from certctl.acme.nonces import NonceKey, NonceKeys, due, over
 from certctl.storage.database import (
     A,
     B,
-    Conflict,
     Database,
     NonceSpent,
     Query,
@@ -31,19 +30,18 @@ from certctl.storage.database import (
     T,
     Unavailable,
 )
+from certctl.storage.postgres_changes import Changes
 from certctl.storage.postgres_leading import Leading
 from certctl.storage.postgres_pool import Pool
 from certctl.storage.postgres_redeeming import Kept, found, identified
 from certctl.storage.postgres_redeeming import redeeming as redeemed
 from certctl.storage.postgres_schema import EPOCH, EPOCHS_PLACE, migrate
-from certctl.storage.postgres_sql import CONFLICT, MOST_PREPARED, NOT_PREPARED, changing, command
+from certctl.storage.postgres_sql import MOST_PREPARED, NOT_PREPARED, changing, command
 from certctl.storage.postgres_wire import Wire
 
 BATCH = 5000  # nonces forgotten in one statement
 BATCHES = 100  # in one call; what is left waits for the next
 _TIME = 6  # octets of the time at which a key begins, in milliseconds
-ATTEMPTS = 3  # at a change that the server undid because of a deadlock
-_DEADLOCKS = ("40001", "40P01")
 
 
 @attrs.frozen
@@ -59,6 +57,7 @@ class PostgresDatabase(Database):
 
     def __init__(self, url: str, reactor: Any, connections: int) -> None:
         self._pool = Pool(url, reactor, connections, self._begin)
+        self._changes = Changes(self._pool)
         self._leading = Leading(self._pool, reactor)
         self._epoch = _Epoch(b"", ())
         self._kept = Kept()
@@ -90,7 +89,8 @@ class PostgresDatabase(Database):
         if not query.sql:  # nothing is asked for
             return query.build([])
         how = command(query.sql, NOT_PREPARED if query.searches else MOST_PREPARED)
-        return query.build(await self._pool.run([(how, query.parameters)], _rows))
+        asked = [(how, query.parameters)]
+        return query.build(await self._pool.run(asked, _rows, quick=not query.searches))
 
     async def redeem(self, nonce: bytes, first: Query[A], second: Query[B]) -> tuple[A, B]:
         epoch, kept, asked, width = self._epoch, None, first.sql, 0
@@ -116,20 +116,8 @@ class PostgresDatabase(Database):
         return answer, second.build(found([row[redeeming.width + 1 :] for row in rows]))
 
     async def write(self, *statements: Statement) -> None:
-        if not statements:
-            return
-        commands = changing(statements)
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                await self._pool.run(commands, _nothing)
-                return
-            except psycopg2.Error as error:
-                if error.pgcode == CONFLICT:
-                    raise Conflict(error.diag.message_primary) from None
-                if error.pgcode not in _DEADLOCKS:
-                    raise
-                if attempt == ATTEMPTS:
-                    raise Unavailable(f"the database gave up a change: {error}") from error
+        if statements:
+            await self._changes.make(changing(statements))
 
     async def look_after_nonce_keys(self, now: float, floor: bytes) -> None:
         await self._pool.use(self._welcome)
@@ -192,10 +180,6 @@ async def _change_keys(wire: Wire, made: Sequence[tuple[bytes, bytes]], dead: Se
 def _rows(cursor: Any) -> list[Row]:
     found: list[Row] = cursor.fetchall()
     return found
-
-
-def _nothing(cursor: Any) -> None:
-    return None
 
 
 # The epoch comes first: it is a row with an id. The keys behind it have none.

@@ -4,10 +4,15 @@ A connection has one query at a time under way. One that dies while it is idle i
 one that dies, or says something unexpected, with a query under way is dropped after it. Whoever needs a connection
 when there is none waits for a few seconds, in which the pool tries again and again to open one: a restart of the
 server, or a failover, costs the queries that were under way and lets the others wait.
+
+A session of PostgreSQL that has just answered takes less for the next query than another one, which has to be woken and
+has caches of its own. So who comes while a connection is busy waits for that one, if it is likely to be free at once,
+and takes another where it is not, or where it turns out not to be.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -27,14 +32,39 @@ CONNECT_TIMEOUT = 5  # seconds for each host
 PATIENCE = 5  # seconds that a request waits for a connection
 PAUSES = (0.1, 0.2, 0.5, 1.0)  # seconds between attempts to connect; the last one for ever
 TICK = 0.5  # seconds between looks at who has waited for too long
+SOON = 0.003  # seconds until a busy connection is free, as far as can be told, for which others wait for it
+HURRY = 0.025  # seconds after which whoever waits for a busy connection takes another one
 
 
 @attrs.define(eq=False)
 class _Waiting:
-    """Somebody who needs a connection, and until when."""
+    """Somebody who needs a connection, and since when; others may wait for it meanwhile, or not."""
 
-    until: float
+    since: float
+    quick: bool
     wire: Deferred[Wire]
+
+
+@attrs.define(eq=False)
+class _Trip:
+    """What a query takes at least, in seconds, of late: most seem to take longer, as the reactor does other things."""
+
+    before: float = math.inf  # one tick ago
+    shortest: float = math.inf  # since then
+
+    def note(self, seconds: float) -> None:
+        """A query took so long."""
+        if 0 < seconds < self.shortest:
+            self.shortest = seconds
+
+    def tick(self) -> None:
+        """Forget what is too long ago, if there was anything since."""
+        if self.shortest < math.inf:
+            self.before, self.shortest = self.shortest, math.inf
+
+    def within(self, seconds: float) -> int:
+        """How many queries end in so many seconds, one after the other; none before the first one."""
+        return int(seconds / min(self.before, self.shortest))
 
 
 class Pool:
@@ -49,8 +79,11 @@ class Pool:
         self._size = size
         self._welcome = welcome
         self._idle: list[Wire] = []  # used last, used first: the others may rest
-        self._busy: set[Wire] = set()
+        self._busy: dict[Wire, bool] = {}  # and whether others wait for it
+        self._free: list[Wire] = []  # about to be handed over
         self._is_handing = False
+        self._trip = _Trip()
+        self._hurry: IDelayedCall | None = None
         self._waiting: deque[_Waiting] = deque()
         self._opening = 0
         self._failures = 0
@@ -62,9 +95,15 @@ class Pool:
         self._ticking.clock = reactor
         _ = self._ticking.start(TICK, now=False)
 
-    async def run(self, commands: Sequence[tuple[Command, Sequence[Any]]], taken: Callable[[Any], T]) -> T:
+    async def run(
+        self,
+        commands: Sequence[tuple[Command, Sequence[Any]]],
+        taken: Callable[[Any], T],
+        *,
+        quick: bool = True,
+    ) -> T:
         """Run commands as one transaction in one round trip; return what is taken of what the last one found."""
-        wire = await self._take()
+        wire = await self._take(quick)
         try:
             return taken(await wire.run(commands))
         finally:
@@ -72,7 +111,7 @@ class Pool:
 
     async def use(self, work: Callable[[Wire], Awaitable[T]]) -> T:
         """Do work with a connection."""
-        wire = await self._take()
+        wire = await self._take(quick=True)
         try:
             return await work(wire)
         finally:
@@ -108,30 +147,31 @@ class Pool:
             await self._empty
         for wire in list(self._idle):
             wire.end()
-        for call in (self._pause,):
+        for call in (self._pause, self._hurry):
             if call is not None and call.active():
                 call.cancel()
         if self._ticking.running:
             self._ticking.stop()
 
-    async def _take(self) -> Wire:
+    async def _take(self, quick: bool) -> Wire:
         if self._closed:
             raise Unavailable("the database is closed")
-        if self._idle and not self._waiting:
+        if self._idle and not (quick and any(self._busy.values())):
             wire = self._idle.pop()
-            self._busy.add(wire)
+            self._busy[wire] = quick
             return wire
-        waiting = _Waiting(self._reactor.seconds() + PATIENCE, Deferred())
+        waiting = _Waiting(self._reactor.seconds(), quick, Deferred())
         self._waiting.append(waiting)
-        self._grow()
+        self._spread(self._missing() if quick else 1)
         return await waiting.wire
 
     def _give_back(self, wire: Wire) -> None:
-        self._busy.discard(wire)
+        del self._busy[wire]
         if wire.alive:
+            self._trip.note(self._reactor.seconds() - wire.since)
             self._offer(wire)
-        elif self._waiting:
-            self._grow()
+        else:
+            self._spread(self._missing())
         self._settle()
 
     def _offer(self, wire: Wire) -> None:
@@ -140,28 +180,51 @@ class Pool:
         Who gets one may be done with it at once, and offers it from within: one after the other is served here then,
         or a hundred who wait would be as many calls deep.
         """
-        self._idle.append(wire)
+        self._free.append(wire)
         if self._is_handing:
             return
         self._is_handing = True
         try:
-            while self._idle and self._waiting:
-                free = self._idle.pop()
-                self._busy.add(free)
-                self._waiting.popleft().wire.callback(free)
+            while self._free:
+                free = self._free.pop()
+                if self._waiting:
+                    first = self._waiting.popleft()
+                    self._busy[free] = first.quick
+                    first.wire.callback(free)
+                else:
+                    self._idle.append(free)
         finally:
             self._is_handing = False
+
+    def _missing(self) -> int:
+        """How many connections more it takes until nobody waits for longer than SOON, as far as can be told."""
+        room = self._trip.within(SOON)
+        return math.ceil((len(self._waiting) - room * sum(self._busy.values())) / (1 + room))
+
+    def _spread(self, count: int) -> None:
+        """Let so many of those who wait longest have connections that are idle, or will have been opened."""
+        for _ in range(min(count, len(self._idle))):
+            self._offer(self._idle.pop())
+            count -= 1
+        self._grow(count)
+        if self._waiting and self._hurry is None and not self._closed:
+            self._hurry = self._reactor.callLater(HURRY, self._hasten)
+
+    def _hasten(self) -> None:
+        """Spread those who have waited for long."""
+        self._hurry = None
+        since = self._reactor.seconds() - HURRY
+        self._spread(sum(each.since <= since for each in self._waiting))
 
     def _gone(self, wire: Wire) -> None:
         if wire in self._idle:
             self._idle.remove(wire)
 
-    def _grow(self) -> None:
-        """Open as many connections as are waited for and allowed; one alone while the database does not answer."""
-        while not self._closed and self._pause is None:
-            total = len(self._idle) + len(self._busy) + self._opening
-            wanted = min(len(self._waiting), 1 if self._failures else self._size)
-            if self._opening >= wanted or total >= self._size:
+    def _grow(self, count: int) -> None:
+        """Open so many connections, as far as they are allowed; one alone while the database does not answer."""
+        wanted = min(count, 1 if self._failures else self._size)
+        while not self._closed and self._pause is None and self._opening < wanted:
+            if len(self._idle) + len(self._busy) + self._opening >= self._size:
                 return
             self._opening += 1
             _ = Deferred.fromCoroutine(self._open())
@@ -178,7 +241,7 @@ class Pool:
                 self._log.info("the database answers again")
             self._failures = 0
             self._offer(wire)
-            self._grow()
+            self._spread(self._missing())
         self._settle()
 
     async def _welcomed(self) -> Wire:
@@ -201,7 +264,7 @@ class Pool:
 
     def _again(self) -> None:
         self._pause = None
-        self._grow()
+        self._spread(self._missing())
 
     def _settle(self) -> None:
         if self._empty is not None and not self._busy and not self._opening:
@@ -211,7 +274,8 @@ class Pool:
     def _tick(self) -> None:
         """Give up what has taken too long: those who wait, and servers that say nothing."""
         now = self._reactor.seconds()
-        late = [each for each in self._waiting if each.until <= now]
+        self._trip.tick()
+        late = [each for each in self._waiting if each.since + PATIENCE <= now]
         for each in late:
             self._waiting.remove(each)
         why = self._trouble if self._failures else f"all {self._size} connections are busy"

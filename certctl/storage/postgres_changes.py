@@ -1,0 +1,118 @@
+"""Changes to PostgreSQL: those that wait for the same connection are made together, as one transaction.
+
+One round trip and one COMMIT cost the same for a change and for twenty. If one of them cannot be made, all are undone;
+then each is made by itself, and only the one that cannot be made fails. What leaves in doubt whether a COMMIT arrived
+is told to all, and tried by none again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+import psycopg2
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from certctl.storage.database import Conflict, Unavailable
+from certctl.storage.postgres_pool import Pool
+from certctl.storage.postgres_sql import CONFLICT, Command
+from certctl.storage.postgres_wire import Wire
+
+MOST = 20  # changes in one transaction, all of which wait for whatever lock one of them waits for
+SHORT = 200  # parameters of a change that goes with others; an order of many names goes by itself
+ATTEMPTS = 3  # at a change that the server undid because of a deadlock
+_DEADLOCKS = ("40001", "40P01")
+
+Change = Sequence[tuple[Command, Sequence[Any]]]
+
+
+@attrs.define(eq=False)
+class _Company:
+    """Changes that wait for a connection: the first one, which asked for it, and those that came after that."""
+
+    changes: list[Change]
+    made: list[Deferred[bool]] = attrs.field(factory=list)  # for each that came after: whether it was made
+
+    def join(self, change: Change) -> Deferred[bool]:
+        """Make a change as well; fires with False if it is to be made by itself."""
+        made: Deferred[bool] = Deferred()
+        self.changes.append(change)
+        self.made.append(made)
+        return made
+
+
+class Changes:
+    """Makes the changes of one process."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._waiting: _Company | None = None
+
+    async def make(self, change: Change) -> None:
+        """Make a change durably; raise Conflict, or psycopg2.Error if it breaks a rule of the schema: nothing was
+        changed; raise Unavailable if that is not known.
+        """
+        waiting = self._waiting
+        if sum(len(parameters) for _, parameters in change) > SHORT:
+            made = False
+        elif waiting is None or len(waiting.changes) >= MOST:
+            made = await self._lead(_Company([change]))
+        else:
+            made = await waiting.join(change)
+        if not made:
+            await self._pool.use(lambda wire: _make(wire, change))
+
+    async def _lead(self, company: _Company) -> bool:
+        """Make changes together with those that come until there is a connection; return whether they were made."""
+        self._waiting = company
+        try:
+            made = await self._pool.use(lambda wire: self._make_together(company, wire))
+        except BaseException:
+            failure = Failure()
+            for each in company.made:
+                each.errback(failure)
+            raise
+        finally:
+            self._leave(company)
+        for each in company.made:
+            each.callback(made)
+        return made
+
+    async def _make_together(self, company: _Company, wire: Wire) -> bool:
+        self._leave(company)
+        if len(company.changes) == 1:
+            await _make(wire, company.changes[0])
+            return True
+        # Servers that change the same rows at once are to lock them in the same order.
+        changes = sorted(company.changes, key=_first)
+        try:
+            await wire.run([command for change in changes for command in change])
+        except psycopg2.Error:  # one of them is not possible, so none was made
+            return False
+        return True
+
+    def _leave(self, company: _Company) -> None:
+        if self._waiting is company:
+            self._waiting = None
+
+
+async def _make(wire: Wire, change: Change) -> None:
+    """Make one change, by itself."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            await wire.run(change)
+            return
+        except psycopg2.Error as error:
+            if error.pgcode == CONFLICT:
+                raise Conflict(error.diag.message_primary) from None
+            if error.pgcode not in _DEADLOCKS:
+                raise
+            if attempt == ATTEMPTS:
+                raise Unavailable(f"the database gave up a change: {error}") from error
+
+
+def _first(change: Change) -> str:
+    """What a change names first: the limit that it spends from, or the object."""
+    return next((str(value) for _, parameters in change for value in parameters), "")
