@@ -90,12 +90,15 @@ class Limits:
         return _guards(f"accounts:{network}", self._rates.network_accounts_per_hour, words, refused)
 
     def orders(self, terms: Terms, account: Account) -> list[Guard]:
-        """What guards a new order: the account's limit, and that of the profile."""
+        """What guards a new order: the profile's limit, and that of the account.
+
+        The profile's comes first, so that changes of several accounts which wait for it hold nothing else yet.
+        """
         rates, refused, profile = self.under(terms), _refused(account), terms.profile
         own, of_all = "orders of an account in an hour", f"orders under profile {profile.id} in an hour"
         return [
-            *_guards(f"orders:{account.id}", rates.orders_per_hour, own, refused),
             *_guards(f"orders-under:{profile.id}", rates.profile_orders_per_hour, of_all, refused),
+            *_guards(f"orders:{account.id}", rates.orders_per_hour, own, refused),
         ]
 
     def key_changes(self, profile: Profile, account: Account) -> list[Guard]:

@@ -32,24 +32,24 @@ CONNECT_TIMEOUT = 5  # seconds for each host
 PATIENCE = 5  # seconds that a request waits for a connection
 PAUSES = (0.1, 0.2, 0.5, 1.0)  # seconds between attempts to connect; the last one for ever
 TICK = 0.5  # seconds between looks at who has waited for too long
-SOON = 0.003  # seconds until a busy connection is free, as far as can be told, for which others wait for it
-HURRY = 0.025  # seconds after which whoever waits for a busy connection takes another one
+SOON = 0.005  # seconds until a busy connection is free, as far as can be told, for which others wait for it
+HURRY = 0.025  # seconds after which, or twice as many, whoever waits for a busy connection takes another one
 
 
 @attrs.define(eq=False)
 class _Waiting:
-    """Somebody who needs a connection, and since when; others may wait for it meanwhile, or not."""
+    """Somebody who needs a connection."""
 
     since: float
-    quick: bool
+    quick: bool  # whether others wait for the connection meanwhile
     wire: Deferred[Wire]
 
 
 @attrs.define(eq=False)
 class _Trip:
-    """What a query takes at least, in seconds, of late: most seem to take longer, as the reactor does other things."""
+    """The shortest time that a query took of late: longer ones are the reactor's doing as much as the database's."""
 
-    before: float = math.inf  # one tick ago
+    before: float = math.inf  # seconds, until the last tick
     shortest: float = math.inf  # since then
 
     def note(self, seconds: float) -> None:
@@ -58,7 +58,7 @@ class _Trip:
             self.shortest = seconds
 
     def tick(self) -> None:
-        """Forget what is too long ago, if there was anything since."""
+        """Forget what was before the last tick, if there was anything since."""
         if self.shortest < math.inf:
             self.before, self.shortest = self.shortest, math.inf
 
@@ -102,7 +102,10 @@ class Pool:
         *,
         quick: bool = True,
     ) -> T:
-        """Run commands as one transaction in one round trip; return what is taken of what the last one found."""
+        """Run commands as one transaction in one round trip; return what is taken of what the last one found.
+
+        Nobody waits for the connection where that may take long, which is not ``quick``.
+        """
         wire = await self._take(quick)
         try:
             return taken(await wire.run(commands))

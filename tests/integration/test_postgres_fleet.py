@@ -48,6 +48,7 @@ from tests.unit.storage.contract import ACCOUNT, HOUR, NOW, PROFILE, DatabaseCas
 from tests.unit.storage.contract_objects import CERTIFICATE
 from tests.unit.storage.contract_orders import authorization, order
 
+DEADLOCK = "deadlock detected"
 SLEEP = "SELECT count(*) FROM (SELECT pg_sleep({})) slept"
 
 
@@ -145,6 +146,36 @@ class ConcurrencyTests(FleetCase):
         self.write(limits.forget_empty(NOW + 9 * HOUR, 5))
         self.assertIsNone(self.read(limits.empty_at("orders:x")))
 
+    def test_limits_of_several_accounts(self) -> None:
+        """Servers to which the same accounts come at once, in whatever order, never wait for each other in a circle."""
+        self.spend_everywhere()
+
+    def test_limit_of_all_accounts(self) -> None:
+        """Nor do they if a limit of all comes before each account's."""
+        self.spend_everywhere("orders-under:x")
+
+    def spend_everywhere(self, *first: str) -> None:
+        """Let three processes spend from the buckets of eight accounts, each after ``first``, without a deadlock."""
+        processes, limit = [self.database, self.another(), self.another()], Limit(1000)
+        buckets, before = [f"orders:{number}" for number in range(8)], self.server.log.count(DEADLOCK)
+        for turn in range(20):
+            spending = [
+                process.write(*(limits.spend(each, limit, NOW) for each in (*first, own)), entry("spent"))
+                for number, process in enumerate(processes)
+                for own in (buckets[turn % 8 :] + buckets[: turn % 8])[:: (-1) ** number]
+            ]
+            self.assertEqual(self.together(*spending), [None] * len(spending))
+        self.assertEqual(self.count("audit_events"), 20 * 8 * 3)
+        self.assertEqual(self.server.log.count(DEADLOCK), before)
+
+    def test_company(self) -> None:
+        """Changes that come while others are under way are made together, and so are the rows that they leave."""
+        self.together(*(self.database.write(entry("known")) for _ in range(40)))
+        sent = self.texts()
+        self.together(*(self.database.write(entry("spent")) for _ in range(40)))
+        self.assertLess(len(sent), 20)
+        self.assertEqual(self.count("audit_events"), 80)
+
     def test_one_round_trip(self) -> None:
         """Each call sends one text, whatever it is made of, the first time included."""
         sent = self.texts()
@@ -173,7 +204,7 @@ class ConcurrencyTests(FleetCase):
             self.database.write(touch[0], pause, touch[1]), self.another().write(touch[1], pause, touch[0])
         )
         self.assertEqual(outcomes, [None, None])
-        self.assertIn("deadlock detected", self.server.log)
+        self.assertIn(DEADLOCK, self.server.log)
 
     @contextmanager
     def locked(self, statement: str) -> Iterator[None]:

@@ -154,6 +154,23 @@ class ChangeContract(DatabaseCase):
         refused = [getattr(outcomes[number], "type", None) for number in range(5)]
         self.assertEqual(refused, [None, Conflict, None, Conflict, None])
 
+    def test_many_at_once(self) -> None:
+        """However many changes come at once, each is made once, or is refused and leaves nothing."""
+        changes = [
+            Deferred.fromCoroutine(
+                self.database.write(entry(str(number)), *((NOBODY,) if number % 30 == 7 else ()))
+            )
+            for number in range(100)
+        ]
+        outcomes: dict[int, object] = {}
+        for number, change in enumerate(changes):
+            _ = change.addBoth(lambda outcome, number: outcomes.update({number: outcome}), number)
+        self.result(_all(changes))
+        refused = [number for number in range(100) if getattr(outcomes[number], "type", None) is Conflict]
+        self.assertEqual(refused, [7, 37, 67, 97])
+        made = [int(action) for (action,) in self.rows("SELECT action FROM audit_events")]
+        self.assertEqual(sorted(made), [number for number in range(100) if number not in refused])
+
     def test_broken_rule_undoes_the_whole_change(self) -> None:
         """What the schema forbids is an error, and the change is undone like at a conflict."""
         stray = accounts.insert(attrs.evolve(ACCOUNT, id="x", profile_id="prof-nobody"))

@@ -8,7 +8,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from certctl.storage.postgres_pool import Pool
+from certctl.storage.database import Unavailable
+from certctl.storage.postgres_pool import HURRY, SOON, TICK, Pool
 
 
 class _Wire:
@@ -17,6 +18,26 @@ class _Wire:
 
     def end(self) -> None:
         """Close."""
+
+
+class _Clocked(_Wire):
+    """One whose queries end when they are told to."""
+
+    def __init__(self, name: str, clock: Clock) -> None:
+        self.name = name
+        self.asked: list[Deferred[None]] = []
+        self._clock = clock
+
+    async def run(self, commands: Any) -> None:
+        """Have a query under way."""
+        self.since = self._clock.seconds()
+        self.asked.append(Deferred())
+        await self.asked[-1]
+
+    @property
+    def under_way(self) -> int:
+        """How many queries have not ended: one at most."""
+        return sum(not each.called for each in self.asked)
 
 
 async def _welcome(wire: Any) -> None:
@@ -52,3 +73,132 @@ class HandingTests(SynchronousTestCase):
     async def _closed_after(self, pool: Pool, last: Deferred[None]) -> None:
         await last
         await pool.close()
+
+
+class SharingTests(SynchronousTestCase):
+    """Who waits for a connection that is busy although others are idle."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.pool = Pool("postgresql://nowhere.invalid/x", self.clock, 3, _welcome)
+        self.wires = [_Clocked(name, self.clock) for name in "abc"]
+        for wire in self.wires:
+            self.pool.adopt(wire)  # type: ignore[arg-type]
+
+    def ask(self, count: int = 1, *, quick: bool = True) -> list[Deferred[None]]:
+        """Run queries."""
+        asking = (self.pool.run([], lambda cursor: None, quick=quick) for _ in range(count))
+        return [Deferred.fromCoroutine(each) for each in asking]
+
+    def answer(self, after: float) -> None:
+        """Let all queries that are under way end."""
+        self.clock.advance(after)
+        for each in [wire.asked[-1] for wire in self.wires if wire.under_way]:
+            each.callback(None)
+
+    def learn(self, trip: float) -> None:
+        """Let the pool know how long a query takes."""
+        (asked,) = self.ask()
+        self.answer(trip)
+        self.successResultOf(asked)
+
+    def under_way(self) -> int:
+        """How many connections are busy."""
+        for wire in self.wires:
+            self.assertLessEqual(wire.under_way, 1)
+        return sum(wire.under_way for wire in self.wires)
+
+    def test_quick(self) -> None:
+        """As many as are likely to get it within SOON wait for the one that is busy, and are served in order."""
+        self.learn(SOON / 5)
+        asked = self.ask(6)
+        self.assertEqual(self.under_way(), 1)
+        for number in range(6):
+            self.answer(SOON / 5)
+            self.assertEqual([each.called for each in asked].count(True), number + 1)
+        self.assertEqual(len([wire for wire in self.wires if wire.asked]), 1)
+
+    def test_crowd(self) -> None:
+        """Whoever would wait for longer has another one."""
+        self.learn(SOON / 5)
+        asked = self.ask(7)
+        self.assertEqual(self.under_way(), 2)
+        for _ in range(4):
+            self.answer(SOON / 5)
+        self.assertEqual([each.called for each in asked], [True] * 7)
+
+    def test_far_away(self) -> None:
+        """Nobody waits for a connection to a database whose answers take long."""
+        self.learn(SOON * 1.1)
+        for number in (1, 2, 3):
+            self.ask()
+            self.assertEqual(self.under_way(), number)
+
+    def test_first_queries(self) -> None:
+        """Nor while nothing is known of it."""
+        for number in (1, 2, 3):
+            self.ask()
+            self.assertEqual(self.under_way(), number)
+
+    def test_slower_than_before(self) -> None:
+        """What was quick is forgotten a second after it, as soon as it is known to be slow."""
+        self.learn(SOON / 5)
+        for _ in range(3):
+            self.clock.advance(TICK)
+        self.ask(2)
+        self.assertEqual(self.under_way(), 1)
+        self.answer(SOON * 2)
+        self.answer(SOON * 2)
+        for _ in range(2):
+            self.learn(SOON * 2)
+            self.clock.advance(TICK)
+        self.ask(2)
+        self.assertEqual(self.under_way(), 2)
+
+    def test_turns_out_slow(self) -> None:
+        """A query that is not quick after all is left alone by those who waited for it."""
+        self.learn(SOON / 5)
+        slow, other = self.ask(2)
+        self.clock.advance(HURRY / 2)
+        self.assertEqual(self.under_way(), 1)
+        self.clock.advance(HURRY / 2)
+        self.assertEqual(self.under_way(), 2)
+        (later,) = self.ask()
+        self.clock.advance(HURRY / 2)
+        self.assertEqual(self.under_way(), 2)
+        self.clock.advance(HURRY)
+        self.assertEqual(self.under_way(), 3)
+        self.answer(0)
+        self.assertEqual([each.called for each in (slow, other, later)], [True] * 3)
+
+    def test_known_to_be_slow(self) -> None:
+        """Nobody waits for a query of which it is known before that it may take long, nor does that wait for others."""
+        self.learn(SOON / 5)
+        for number in (1, 2):
+            self.ask(quick=False)
+            self.assertEqual(self.under_way(), number)
+        self.ask()
+        self.assertEqual(self.under_way(), 3)
+
+    def test_dies(self) -> None:
+        """Those who waited for a connection that dies have another one."""
+        self.learn(SOON / 5)
+        lost, other = self.ask(2)
+        (busy,) = [wire for wire in self.wires if wire.under_way]
+        busy.alive = False
+        busy.asked[-1].errback(ValueError("gone"))
+        self.failureResultOf(lost, ValueError)
+        self.assertEqual(self.under_way(), 1)
+        self.answer(0)
+        self.successResultOf(other)
+
+    def test_closed(self) -> None:
+        """Nothing is left to be done later once the pool is closed."""
+        self.learn(SOON / 5)
+        asked = self.ask(2)
+        closing = Deferred.fromCoroutine(self.pool.close())
+        self.failureResultOf(asked[1], Unavailable)
+        self.assertNoResult(closing)
+        self.answer(0)
+        self.successResultOf(closing)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
