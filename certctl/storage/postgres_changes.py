@@ -69,7 +69,7 @@ class Changes:
         self._waiting = company
         try:
             made = await self._pool.use(lambda wire: self._make_together(company, wire))
-        except BaseException:
+        except Exception:
             failure = Failure()
             for each in company.made:
                 each.errback(failure)
