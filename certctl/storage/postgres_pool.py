@@ -6,8 +6,8 @@ when there is none waits for a few seconds, in which the pool tries again and ag
 server, or a failover, costs the queries that were under way and lets the others wait.
 
 A session of PostgreSQL that has just answered takes less for the next query than another one, which has to be woken and
-has caches of its own. So who comes while a connection is busy waits for that one, if it is likely to be free at once,
-and takes another where it is not, or where it turns out not to be.
+has caches of its own. So where answers come fast, who comes while a connection is busy waits for that one, unless many
+do already, and takes another one if that turns out to last.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ CONNECT_TIMEOUT = 5  # seconds for each host
 PATIENCE = 5  # seconds that a request waits for a connection
 PAUSES = (0.1, 0.2, 0.5, 1.0)  # seconds between attempts to connect; the last one for ever
 TICK = 0.5  # seconds between looks at who has waited for too long
-SOON = 0.005  # seconds until a busy connection is free, as far as can be told, for which others wait for it
+NEAR = 0.0008  # seconds of a round trip at most, for a database whose busy connections others wait for
+SOON = 0.005  # seconds in which who waits for one is likely to have it
 HURRY = 0.025  # seconds after which, or twice as many, whoever waits for a busy connection takes another one
 
 
@@ -62,9 +63,10 @@ class _Trip:
         if self.shortest < math.inf:
             self.before, self.shortest = self.shortest, math.inf
 
-    def within(self, seconds: float) -> int:
-        """How many queries end in so many seconds, one after the other; none before the first one."""
-        return int(seconds / min(self.before, self.shortest))
+    def room(self) -> int:
+        """How many may wait for one busy connection; nobody where the database is far, or if that is not known."""
+        least = min(self.before, self.shortest)
+        return int(SOON / least) if least <= NEAR else 0
 
 
 class Pool:
@@ -200,8 +202,8 @@ class Pool:
             self._is_handing = False
 
     def _missing(self) -> int:
-        """How many connections more it takes until nobody waits for longer than SOON, as far as can be told."""
-        room = self._trip.within(SOON)
+        """How many connections more it takes until all who wait have room to."""
+        room = self._trip.room()
         return math.ceil((len(self._waiting) - room * sum(self._busy.values())) / (1 + room))
 
     def _spread(self, count: int) -> None:

@@ -9,7 +9,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from certctl.storage.database import Unavailable
-from certctl.storage.postgres_pool import HURRY, SOON, TICK, Pool
+from certctl.storage.postgres_pool import HURRY, NEAR, SOON, TICK, Pool
+
+TRIP = SOON / 10  # seconds of a query to a database that is near
 
 
 class _Wire:
@@ -109,27 +111,27 @@ class SharingTests(SynchronousTestCase):
         return sum(wire.under_way for wire in self.wires)
 
     def test_quick(self) -> None:
-        """As many as are likely to get it within SOON wait for the one that is busy, and are served in order."""
-        self.learn(SOON / 5)
-        asked = self.ask(6)
+        """As many as are likely to have it within SOON wait for the one that is busy, and are served in order."""
+        self.learn(TRIP)
+        asked = self.ask(11)
         self.assertEqual(self.under_way(), 1)
-        for number in range(6):
-            self.answer(SOON / 5)
+        for number in range(11):
+            self.answer(TRIP)
             self.assertEqual([each.called for each in asked].count(True), number + 1)
         self.assertEqual(len([wire for wire in self.wires if wire.asked]), 1)
 
     def test_crowd(self) -> None:
         """Whoever would wait for longer has another one."""
-        self.learn(SOON / 5)
-        asked = self.ask(7)
+        self.learn(TRIP)
+        asked = self.ask(12)
         self.assertEqual(self.under_way(), 2)
-        for _ in range(4):
-            self.answer(SOON / 5)
-        self.assertEqual([each.called for each in asked], [True] * 7)
+        for _ in range(6):
+            self.answer(TRIP)
+        self.assertEqual([each.called for each in asked], [True] * 12)
 
     def test_far_away(self) -> None:
         """Nobody waits for a connection to a database whose answers take long."""
-        self.learn(SOON * 1.1)
+        self.learn(NEAR * 1.1)
         for number in (1, 2, 3):
             self.ask()
             self.assertEqual(self.under_way(), number)
@@ -142,22 +144,22 @@ class SharingTests(SynchronousTestCase):
 
     def test_slower_than_before(self) -> None:
         """What was quick is forgotten a second after it, as soon as it is known to be slow."""
-        self.learn(SOON / 5)
+        self.learn(TRIP)
         for _ in range(3):
             self.clock.advance(TICK)
         self.ask(2)
         self.assertEqual(self.under_way(), 1)
-        self.answer(SOON * 2)
-        self.answer(SOON * 2)
+        self.answer(NEAR * 2)
+        self.answer(NEAR * 2)
         for _ in range(2):
-            self.learn(SOON * 2)
+            self.learn(NEAR * 2)
             self.clock.advance(TICK)
         self.ask(2)
         self.assertEqual(self.under_way(), 2)
 
     def test_turns_out_slow(self) -> None:
         """A query that is not quick after all is left alone by those who waited for it."""
-        self.learn(SOON / 5)
+        self.learn(TRIP)
         slow, other = self.ask(2)
         self.clock.advance(HURRY / 2)
         self.assertEqual(self.under_way(), 1)
@@ -173,7 +175,7 @@ class SharingTests(SynchronousTestCase):
 
     def test_known_to_be_slow(self) -> None:
         """Nobody waits for a query of which it is known before that it may take long, nor does that wait for others."""
-        self.learn(SOON / 5)
+        self.learn(TRIP)
         for number in (1, 2):
             self.ask(quick=False)
             self.assertEqual(self.under_way(), number)
@@ -182,7 +184,7 @@ class SharingTests(SynchronousTestCase):
 
     def test_dies(self) -> None:
         """Those who waited for a connection that dies have another one."""
-        self.learn(SOON / 5)
+        self.learn(TRIP)
         lost, other = self.ask(2)
         (busy,) = [wire for wire in self.wires if wire.under_way]
         busy.alive = False
@@ -194,7 +196,7 @@ class SharingTests(SynchronousTestCase):
 
     def test_closed(self) -> None:
         """Nothing is left to be done later once the pool is closed."""
-        self.learn(SOON / 5)
+        self.learn(TRIP)
         asked = self.ask(2)
         closing = Deferred.fromCoroutine(self.pool.close())
         self.failureResultOf(asked[1], Unavailable)
