@@ -208,7 +208,9 @@ class Pool:
 
     def _spread(self, count: int) -> None:
         """Let so many of those who wait longest have connections that are idle, or will have been opened."""
-        for _ in range(min(count, len(self._idle))):
+        while (
+            count > 0 and self._idle and self._waiting
+        ):  # who is handed one may at once take more, or be done with it
             self._offer(self._idle.pop())
             count -= 1
         self._grow(count)
@@ -229,7 +231,7 @@ class Pool:
         """Open so many connections, as far as they are allowed; one alone while the database does not answer."""
         wanted = min(count, 1 if self._failures else self._size)
         while not self._closed and self._pause is None and self._opening < wanted:
-            if len(self._idle) + len(self._busy) + self._opening >= self._size:
+            if len(self._idle) + len(self._free) + len(self._busy) + self._opening >= self._size:
                 return
             self._opening += 1
             _ = Deferred.fromCoroutine(self._open())

@@ -182,6 +182,22 @@ class SharingTests(SynchronousTestCase):
         self.ask()
         self.assertEqual(self.under_way(), 3)
 
+    def test_more_at_once(self) -> None:
+        """Who is handed a connection may at once take another, which was meant for the next in the row."""
+        self.learn(TRIP)
+        asked = self.ask()
+
+        async def take_more(wire: Any) -> None:
+            asked.extend(self.ask(quick=False))
+
+        more = [Deferred.fromCoroutine(self.pool.use(take_more)) for _ in range(2)]
+        self.clock.advance(HURRY)
+        for _ in range(3):
+            self.answer(TRIP)
+        for each in (*asked, *more):
+            self.successResultOf(each)
+        self.assertEqual(len(asked), 3)
+
     def test_dies(self) -> None:
         """Those who waited for a connection that dies have another one."""
         self.learn(TRIP)
