@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -220,3 +221,77 @@ class SharingTests(SynchronousTestCase):
         self.answer(0)
         self.successResultOf(closing)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class _Hasty(_Clocked):
+    """One whose answers sometimes are there as soon as it is asked, as where a process was paused in between."""
+
+    def __init__(self, clock: Clock, chance: random.Random) -> None:
+        super().__init__("hasty", clock)
+        self._chance = chance
+
+    async def run(self, commands: Any) -> None:
+        """Have a query under way, or none."""
+        if self._chance.random() < 0.5:
+            await super().run(commands)
+
+
+class _Growing(Pool):
+    """A pool that opens connections to nowhere, one or another of which does not come about."""
+
+    def __init__(self, clock: Clock, size: int, chance: random.Random) -> None:
+        super().__init__("postgresql://nowhere.invalid/x", clock, size, _welcome)
+        self.wires: list[_Hasty] = []
+        self._clock = clock
+        self._chance = chance
+
+    async def connect(self) -> Any:
+        """Open one."""
+        if self._chance.random() < 0.1:
+            raise Unavailable("there is no connection")
+        self.wires.append(_Hasty(self._clock, self._chance))
+        return self.wires[-1]
+
+
+class AllTests(SynchronousTestCase):
+    def test_whatever_happens(self) -> None:
+        """However queries come, end and die, one is under way on a connection at a time, and all come to an end."""
+        for seed in range(100):
+            self.play(random.Random(seed))
+
+    def play(self, chance: random.Random) -> None:
+        """Let things happen at random for a while, then let all end."""
+        clock, size = Clock(), chance.choice((1, 2, 3, 5))
+        pool, asked = _Growing(clock, size, chance), []
+
+        async def ask(more: int) -> None:
+            await pool.run([], lambda cursor: None, quick=chance.random() < 0.6)
+            for _ in range(more):  # begun at once, from within the end of the one before
+                asked.append(Deferred.fromCoroutine(ask(0)))
+
+        for _ in range(150):
+            for _ in range(chance.choice((0, 0, 1, 2, 7))):
+                asked.append(Deferred.fromCoroutine(ask(chance.choice((0, 0, 1, 3)))))
+            clock.advance(chance.choice((TRIP / 4, TRIP, NEAR * 2, HURRY)))
+            self.end_some(pool, chance)
+            self.assertLessEqual(sum(wire.alive for wire in pool.wires), size)
+        while not all(each.called for each in asked) and clock.seconds() < 60:
+            clock.advance(TICK / 10)
+            self.end_some(pool, chance)
+        for each in asked:
+            _ = each.addErrback(
+                lambda failure: self.assertTrue(failure.check(Unavailable, ValueError), failure)
+            )
+            self.successResultOf(each)
+        self.successResultOf(Deferred.fromCoroutine(pool.close()))
+        self.assertEqual(clock.getDelayedCalls(), [])
+
+    def end_some(self, pool: _Growing, chance: random.Random) -> None:
+        """Let most of the queries that are under way end, a few with their connection."""
+        for wire in [each for each in pool.wires if each.under_way]:
+            self.assertEqual(wire.under_way, 1)
+            if (fate := chance.random()) < 0.05:
+                wire.alive = False
+                wire.asked[-1].errback(ValueError("gone"))
+            elif fate < 0.5:
+                wire.asked[-1].callback(None)
