@@ -208,9 +208,8 @@ class Pool:
 
     def _spread(self, count: int) -> None:
         """Let so many of those who wait longest have connections that are idle, or will have been opened."""
-        while (
-            count > 0 and self._idle and self._waiting
-        ):  # who is handed one may at once take more, or be done with it
+        # Who is handed one may be done with it at once, and take others.
+        while count > 0 and self._idle and self._waiting:
             self._offer(self._idle.pop())
             count -= 1
         self._grow(count)
