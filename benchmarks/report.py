@@ -35,11 +35,11 @@ class Figures:
 
 def figures(plan: Plan, outcome: Outcome) -> Figures:
     """Work out the figures of a run."""
-    each = 1000 / plan.certificates  # seconds to milliseconds a certificate
+    each = 1000 / outcome.certificates  # seconds to milliseconds a certificate
     used, known = outcome.server, bool(plan.pids)
     others = outcome.machine - used.user - used.system - outcome.generator_cpu
     return Figures(
-        certificates_per_second=plan.certificates / outcome.elapsed,
+        certificates_per_second=outcome.certificates / outcome.elapsed,
         server_cpu=each * (used.user + used.system) if known else None,
         database_cpu=each * (outcome.database.user + outcome.database.system) if plan.database_pids else None,
         server_user=each * used.user if known else None,

@@ -25,6 +25,9 @@ workers show no more than what is left. With a share that is small enough, each 
 its limit while the processors are idle for a part of the time: the table says for how much of one
 processor, and a run without that proves nothing. PostgreSQL and the generator have no limit.
 
+A client's connection is one worker's, and one worker may have more of them than another. So the
+load ends when the first client has had its part of the certificates: until then all are at work.
+
 It takes root, and control groups of either version.
 """
 IDLE = 10  # percent of one processor that must be left, or workers waited for something else than their share
@@ -72,6 +75,7 @@ def measure(count: int, options: argparse.Namespace) -> Figures:
             root=target.root,
             pids=target.pids,
             database_pids=target.database_pids,
+            level=True,
             **load_of(options),
         )
         with quota(workers_of(target, count), options.share):

@@ -57,7 +57,7 @@ class PostgresDatabase(Database):
 
     def __init__(self, url: str, reactor: Any, connections: int) -> None:
         self._pool = Pool(url, reactor, connections, self._begin)
-        self._changes = Changes(self._pool)
+        self._changes = Changes(self._pool, reactor)
         self._leading = Leading(self._pool, reactor)
         self._epoch = _Epoch(b"", ())
         self._kept = Kept()

@@ -1,4 +1,4 @@
-"""Changes to PostgreSQL: those that wait for the same connection are made together, as one transaction.
+"""Changes to PostgreSQL: those that come while one is under way are made together, as one transaction.
 
 One round trip and one COMMIT cost the same for a change and for twenty. If one of them cannot be made, all are undone;
 then each is made by itself, and only the one that cannot be made fails. What leaves in doubt whether a COMMIT arrived
@@ -20,6 +20,7 @@ from certctl.storage.postgres_pool import Pool
 from certctl.storage.postgres_sql import CONFLICT, Command
 from certctl.storage.postgres_wire import Wire
 
+COMPANY = 0.003  # seconds that a change waits for the end of one that is under way
 MOST = 20  # changes in one transaction, all of which wait for whatever lock one of them waits for
 SHORT = 200  # parameters of a change that goes with others; an order of many names goes by itself
 ATTEMPTS = 3  # at a change that the server undid because of a deadlock
@@ -30,57 +31,87 @@ Change = Sequence[tuple[Command, Sequence[Any]]]
 
 @attrs.define(eq=False)
 class _Company:
-    """Changes that wait for a connection: the first one, which asked for it, and those that came after that."""
+    """Changes that are going to be made together: the first one, which sees to that, and those that came after it."""
 
     changes: list[Change]
     made: list[Deferred[bool]] = attrs.field(factory=list)  # for each that came after: whether it was made
+    turn: Deferred[None] = attrs.field(factory=Deferred)  # no longer wait for what is under way
 
     def join(self, change: Change) -> Deferred[bool]:
         """Make a change as well; fires with False if it is to be made by itself."""
         made: Deferred[bool] = Deferred()
         self.changes.append(change)
         self.made.append(made)
+        if len(self.changes) == MOST:
+            self.go()
         return made
+
+    def go(self) -> None:
+        """Wait no longer."""
+        if not self.turn.called:
+            self.turn.callback(None)
 
 
 class Changes:
     """Makes the changes of one process."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, reactor: Any) -> None:
         self._pool = pool
-        self._waiting: _Company | None = None
+        self._reactor = reactor
+        self._under_way = 0
+        self._gathering: _Company | None = None  # takes more until it has a connection
 
     async def make(self, change: Change) -> None:
         """Make a change durably; raise Conflict, or psycopg2.Error if it breaks a rule of the schema: nothing was
         changed; raise Unavailable if that is not known.
         """
-        waiting = self._waiting
+        gathering = self._gathering
         if sum(len(parameters) for _, parameters in change) > SHORT:
             made = False
-        elif waiting is None or len(waiting.changes) >= MOST:
+        elif gathering is None or len(gathering.changes) >= MOST:
             made = await self._lead(_Company([change]))
         else:
-            made = await waiting.join(change)
+            made = await gathering.join(change)
         if not made:
-            await self._pool.use(lambda wire: _make(wire, change))
+            await self._pool.use(lambda wire: _make(wire, change), quick=False)
 
     async def _lead(self, company: _Company) -> bool:
-        """Make changes together with those that come until there is a connection; return whether they were made."""
-        self._waiting = company
+        """Make changes together with those that come meanwhile; return whether they were made."""
+        self._gathering = company
         try:
-            made = await self._pool.use(lambda wire: self._make_together(company, wire))
+            if self._under_way:
+                await self._turn(company)
+            made = await self._make_together(company)
         except Exception:
             failure = Failure()
             for each in company.made:
                 each.errback(failure)
             raise
-        finally:
-            self._leave(company)
         for each in company.made:
             each.callback(made)
         return made
 
-    async def _make_together(self, company: _Company, wire: Wire) -> bool:
+    async def _turn(self, company: _Company) -> None:
+        """Wait until what is under way has ended, or takes longer than it is worth.
+
+        When that time is over the reactor looks for answers once more, as it may have been busy for all of it.
+        """
+        late = self._reactor.callLater(COMPANY, self._reactor.callLater, 0, company.go)
+        await company.turn
+        if late.active():
+            late.cancel()
+
+    async def _make_together(self, company: _Company) -> bool:
+        self._under_way += 1
+        try:
+            return await self._pool.use(lambda wire: self._make_all(company, wire), quick=False)
+        finally:
+            self._under_way -= 1
+            self._leave(company)
+            if self._gathering is not None:
+                self._gathering.go()
+
+    async def _make_all(self, company: _Company, wire: Wire) -> bool:
         self._leave(company)
         if len(company.changes) == 1:
             await _make(wire, company.changes[0])
@@ -94,8 +125,8 @@ class Changes:
         return True
 
     def _leave(self, company: _Company) -> None:
-        if self._waiting is company:
-            self._waiting = None
+        if self._gathering is company:
+            self._gathering = None
 
 
 async def _make(wire: Wire, change: Change) -> None:

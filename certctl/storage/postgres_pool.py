@@ -106,7 +106,7 @@ class Pool:
     ) -> T:
         """Run commands as one transaction in one round trip; return what is taken of what the last one found.
 
-        Nobody waits for the connection where that may take long, which is not ``quick``.
+        Nobody waits for the connection if it may take long, which is not ``quick``.
         """
         wire = await self._take(quick)
         try:
@@ -114,9 +114,9 @@ class Pool:
         finally:
             self._give_back(wire)
 
-    async def use(self, work: Callable[[Wire], Awaitable[T]]) -> T:
-        """Do work with a connection."""
-        wire = await self._take(quick=True)
+    async def use(self, work: Callable[[Wire], Awaitable[T]], *, quick: bool = True) -> T:
+        """Do work with a connection, for which nobody waits if it is not ``quick``."""
+        wire = await self._take(quick)
         try:
             return await work(wire)
         finally:

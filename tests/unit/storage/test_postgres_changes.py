@@ -7,10 +7,11 @@ from typing import Any
 
 import psycopg2
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from certctl.storage.database import Unavailable
-from certctl.storage.postgres_changes import MOST, SHORT, Change, Changes
+from certctl.storage.postgres_changes import COMPANY, MOST, SHORT, Change, Changes
 from certctl.storage.postgres_sql import command
 
 _UPDATE = command("UPDATE orders SET status = ? WHERE id = ?")
@@ -40,16 +41,29 @@ class _Pool:
     def __init__(self) -> None:
         self.waiting: list[Deferred[_Wire]] = []
 
-    async def use(self, work: Callable[[_Wire], Awaitable[Any]]) -> Any:
-        """Do work with a connection."""
+    async def use(self, work: Callable[[_Wire], Awaitable[Any]], *, quick: bool) -> Any:
+        """Do work with a connection, for which nobody is to wait."""
+        assert not quick
         self.waiting.append(Deferred())
         return await work(await self.waiting[-1])
 
 
+class _Passing(Clock):
+    """A clock that leaves what is asked for at once to its next pass, as reactors do."""
+
+    def advance(self, amount: float) -> None:
+        """Make a pass so many seconds later."""
+        self.rightNow += amount
+        for call in [each for each in self.calls if each.getTime() <= self.rightNow]:
+            self.calls.remove(call)
+            call.called = True
+            call.func(*call.args, **call.kw)
+
+
 class ChangesTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.pool, self.wire = _Pool(), _Wire()
-        self.changes = Changes(self.pool)  # type: ignore[arg-type]
+        self.pool, self.wire, self.clock = _Pool(), _Wire(), _Passing()
+        self.changes = Changes(self.pool, self.clock)  # type: ignore[arg-type]
 
     def make(self, *changes: Change) -> list[Deferred[None]]:
         """Make changes at once."""
@@ -65,9 +79,9 @@ class ChangesTests(SynchronousTestCase):
         """What the queries name, in their order."""
         return [names for names, _ in self.wire.asked]
 
-    def end(self, error: Exception | None = None) -> None:
-        """Let the last query end."""
-        done = self.wire.asked[-1][1]
+    def end(self, error: Exception | None = None, number: int = -1) -> None:
+        """Let a query end, the last one if none is named."""
+        done = self.wire.asked[number][1]
         if error is None:
             done.callback(None)
         else:
@@ -85,24 +99,46 @@ class ChangesTests(SynchronousTestCase):
         for each in made:
             self.successResultOf(each)
 
-    def test_too_late(self) -> None:
-        """What comes after waits for a connection of its own."""
+    def test_under_way(self) -> None:
+        """What comes while a change is under way is made when that has ended, and is one transaction."""
         first = self.make(change("a"))
         self.connect()
-        second = self.make(change("b"))
+        later = self.make(change("c"), change("b"))
+        self.assertEqual(self.pool.waiting, [])
         self.end()
         self.successResultOf(first[0])
         self.connect()
-        self.assertEqual(self.sent(), [["a"], ["b"]])
-        self.assertNoResult(second[0])
+        self.assertEqual(self.sent(), [["a"], ["b", "c"]])
         self.end()
-        self.successResultOf(second[0])
+        for each in later:
+            self.successResultOf(each)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_under_way_for_long(self) -> None:
+        """It is made beside one that takes longer, once the reactor has looked whether that has ended."""
+        _ = self.make(change("a"))
+        self.connect()
+        _ = self.make(change("b"), change("c"))
+        self.clock.advance(COMPANY)
+        self.assertEqual(self.pool.waiting, [])
+        self.clock.advance(0)
+        self.connect()
+        self.assertEqual(self.sent(), [["a"], ["b", "c"]])
+        _ = self.make(change("d"))
+        self.end(number=0)
+        self.connect()
+        self.assertEqual(self.sent(), [["a"], ["b", "c"], ["d"]])
 
     def test_most(self) -> None:
-        """So many are made together; those beyond wait for another connection."""
+        """So many are made together, at once; those beyond are gathered anew."""
+        _ = self.make(change("first"))
+        self.connect()
         _ = self.make(*(change(f"{number:02}") for number in range(MOST + 3)))
         self.connect()
-        self.assertEqual([len(each) for each in self.sent()], [MOST, 3])
+        self.assertEqual([len(each) for each in self.sent()], [1, MOST])
+        self.end()
+        self.connect()
+        self.assertEqual([len(each) for each in self.sent()], [1, MOST, 3])
 
     def test_long(self) -> None:
         """A change of many parameters is made by itself."""
