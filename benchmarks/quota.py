@@ -22,17 +22,13 @@ def quota(pids: Sequence[int], percent: int, cgroups: Path = CGROUPS) -> Iterato
     Raises NoQuotas.
     """
     parent = _parent(cgroups)
-    groups = [parent / f"certctl-benchmark-{os.getpid()}-{pid}" for pid in pids]
+    groups = {pid: parent / f"certctl-benchmark-{os.getpid()}-{pid}" for pid in pids}
     try:
-        for pid, group in zip(pids, groups, strict=True):
-            group.mkdir()
-            _limit(group, percent)
-            (group / "cgroup.procs").write_text(str(pid))
+        for pid, group in groups.items():
+            _limit(pid, group, percent)
         yield
-    except OSError as error:
-        raise NoQuotas(f"{parent}: {error}") from error
     finally:
-        for pid, group in zip(pids, groups, strict=True):
+        for pid, group in groups.items():
             with suppress(OSError):  # it has ended
                 (parent / "cgroup.procs").write_text(str(pid))
             with suppress(FileNotFoundError):
@@ -52,10 +48,15 @@ def _parent(cgroups: Path) -> Path:
     return cgroups
 
 
-def _limit(group: Path, percent: int) -> None:
+def _limit(pid: int, group: Path, percent: int) -> None:
     allowed = PERIOD * percent // 100
-    if (group / "cpu.max").exists():
-        (group / "cpu.max").write_text(f"{allowed} {PERIOD}")
-    else:
-        (group / "cpu.cfs_period_us").write_text(str(PERIOD))
-        (group / "cpu.cfs_quota_us").write_text(str(allowed))
+    try:
+        group.mkdir()
+        if (group / "cpu.max").exists():
+            (group / "cpu.max").write_text(f"{allowed} {PERIOD}")
+        else:
+            (group / "cpu.cfs_period_us").write_text(str(PERIOD))
+            (group / "cpu.cfs_quota_us").write_text(str(allowed))
+        (group / "cgroup.procs").write_text(str(pid))
+    except OSError as error:
+        raise NoQuotas(f"no quota for a process: {error}") from error

@@ -7,6 +7,7 @@ is told to all, and tried by none again.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ from certctl.storage.postgres_wire import Wire
 
 COMPANY = 0.003  # seconds that a change waits for the end of one that is under way
 MOST = 20  # changes in one transaction, all of which wait for whatever lock one of them waits for
+APART = 0.5  # seconds in which changes go by themselves after some could not be made together, as more may be like that
 SHORT = 200  # parameters of a change that goes with others; an order of many names goes by itself
 ATTEMPTS = 3  # at a change that the server undid because of a deadlock
 _DEADLOCKS = ("40001", "40P01")
@@ -60,13 +62,15 @@ class Changes:
         self._reactor = reactor
         self._under_way = 0
         self._gathering: _Company | None = None  # takes more until it has a connection
+        self._apart_until = -math.inf
 
     async def make(self, change: Change) -> None:
         """Make a change durably; raise Conflict, or psycopg2.Error if it breaks a rule of the schema: nothing was
         changed; raise Unavailable if that is not known.
         """
         gathering = self._gathering
-        if sum(len(parameters) for _, parameters in change) > SHORT:
+        is_long = sum(len(parameters) for _, parameters in change) > SHORT
+        if is_long or self._reactor.seconds() < self._apart_until:
             made = False
         elif gathering is None or len(gathering.changes) >= MOST:
             made = await self._lead(_Company([change]))
@@ -121,6 +125,7 @@ class Changes:
         try:
             await wire.run([command for change in changes for command in change])
         except psycopg2.Error:  # one of them is not possible, so none was made
+            self._apart_until = self._reactor.seconds() + APART
             return False
         return True
 

@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from certctl.storage.database import Unavailable
-from certctl.storage.postgres_changes import COMPANY, MOST, SHORT, Change, Changes
+from certctl.storage.postgres_changes import APART, COMPANY, MOST, SHORT, Change, Changes
 from certctl.storage.postgres_sql import command
 
 _UPDATE = command("UPDATE orders SET status = ? WHERE id = ?")
@@ -158,6 +158,20 @@ class ChangesTests(SynchronousTestCase):
         self.successResultOf(made[0])
         self.failureResultOf(made[1], psycopg2.IntegrityError)
         self.successResultOf(made[2])
+
+    def test_apart(self) -> None:
+        """After that changes go by themselves for a while, so that many refusals do not hold up what is none."""
+        _ = self.make(change("a"), change("b"))
+        self.connect()
+        self.end(psycopg2.IntegrityError("b is against the rules"))
+        self.pool.waiting.clear()
+        _ = self.make(change("c"), change("d"))
+        self.connect()
+        self.assertEqual(self.sent(), [["a", "b"], ["c"], ["d"]])
+        self.clock.advance(APART)
+        _ = self.make(change("e"), change("f"))
+        self.connect()
+        self.assertEqual(self.sent()[3:], [["e", "f"]])
 
     def test_one_alone_cannot_be_made(self) -> None:
         """It is not tried again."""
