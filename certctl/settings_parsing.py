@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from certctl.acme.common_names import MAX_COMMON_NAME, is_common_name
 from certctl.acme.identifiers import dns_name
 
 T = TypeVar("T")
@@ -27,7 +28,6 @@ SocketAddress = tuple[str, int]  # IP address and port
 
 SQLITE_SCHEME = "sqlite:///"
 POSTGRES_SCHEMES = ("postgresql://", "postgres://")
-MAX_COMMON_NAME = 64  # characters; ub-common-name of RFC 5280 appendix A.1
 _UNITS = {  # of Go's time.ParseDuration, in microseconds
     "ns": Fraction(1, 1000),
     "us": Fraction(1),
@@ -222,7 +222,7 @@ def _fingerprint(text: str) -> str:
 
 
 def _common_name(text: str) -> str:
-    if len(text) > MAX_COMMON_NAME or not text.isprintable():
+    if not is_common_name(text):
         raise ValueError("not a common name")
     return text
 
@@ -297,7 +297,7 @@ FINGERPRINT = Kind(
 )
 COMMON_NAME = Kind(
     name="text",
-    allowed=f"1 to {MAX_COMMON_NAME} printable characters",
+    allowed=f"printable text of 1 to {MAX_COMMON_NAME} octets in UTF-8",
     parse=_common_name,
     render=str,
 )

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from certctl.authority.issuers import Chain, Issuers, key_identifier
 from certctl.authority.operators import Caller, Kind, Refused, absent
 from certctl.authority.trail import Action, Event, Trail
-from certctl.issuance import chains
+from certctl.issuance import chains, hierarchy
 from certctl.issuance.issuer import IssuerError, Keyring
 from certctl.issuance.offline import KEYS
 from certctl.storage import issuers
@@ -39,6 +39,10 @@ class Enrolment:
         """
         if algorithm not in KEYS:
             raise Refused(Kind.INVALID, f"key_algorithm is one of {', '.join(KEYS)}")
+        try:
+            hierarchy.check_name(common_name)
+        except IssuerError as error:
+            raise Refused(Kind.INVALID, str(error)) from None
         if await self._database.read(issuers.by_id(id)) is not None:
             raise _taken(id)
         if await self._database.read(issuers.request_by_id(id)) is not None:

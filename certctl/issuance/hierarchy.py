@@ -15,12 +15,12 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPub
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from certctl.acme.common_names import MAX_COMMON_NAME, is_common_name
 from certctl.issuance import files
 from certctl.issuance.files import SigningKey
 from certctl.issuance.issuer import IssuerError
 from certctl.issuance.passphrase import Passphrase
 from certctl.issuance.profile import (
-    MAX_COMMON_NAME,
     authority_key_identifier,
     key_usage,
     subject_key_identifier,
@@ -185,9 +185,10 @@ def _check_names(common_name: str, root_common_name: str) -> None:
 
 def check_name(common_name: str) -> None:
     """Raise IssuerError for a name that no certificate can have."""
-    if not 1 <= len(common_name) <= MAX_COMMON_NAME:
+    if not is_common_name(common_name):
         raise IssuerError(
-            f"a CA's name has 1 to {MAX_COMMON_NAME} characters, not {common_name!r}; choose another"
+            f"a CA's name is printable text of 1 to {MAX_COMMON_NAME} octets in UTF-8, not {common_name!r};"
+            " choose another"
         )
 
 

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
+from certctl.acme.common_names import MAX_COMMON_NAME
 from certctl.acme.identifiers import Identifier, IdentifierType
 from certctl.acme.name_constraints import refusals
 from certctl.acme.profile_policy import EXTENDED_KEY_USAGES
@@ -19,7 +20,6 @@ from certctl.issuance import der
 from certctl.issuance.issuer import StatusUrls, Template, TemplateError
 from certctl.issuance.profile import IssuingCertificate, key_usage, subject_key_identifier, whole
 
-MAX_COMMON_NAME = 64  # characters; ub-common-name of RFC 5280 appendix A.1
 NO_REV_AVAIL = "2.5.29.56"  # RFC 9608 section 2
 
 _SUBJECT_KEYS = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey

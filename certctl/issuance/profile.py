@@ -17,7 +17,6 @@ from certctl.acme.name_constraints import NameConstraints, of_chain
 from certctl.issuance.issuer import StatusUrls
 
 BACKDATE = timedelta(minutes=1)  # for clients whose clock is a little behind
-MAX_COMMON_NAME = 64  # characters; ub-common-name of RFC 5280 appendix A.1
 SECOND = timedelta(seconds=1)
 
 

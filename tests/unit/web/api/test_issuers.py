@@ -129,6 +129,14 @@ class AddingTests(IssuerCase):
         for id in ("iss-", "../iss-x", "prof-x"):
             self.assertEqual(self.call("POST", "issuer-requests", {"id": id, "common_name": "C"}).status, 400)
 
+    def test_names_that_no_certificate_can_have(self) -> None:
+        """64 octets of UTF-8 are the most, whatever the characters; no key is made for such a name."""
+        for name in ("\u00f4" * 33, "\U00012345" * 17, "x" * 65, "", " ", "two\nlines", "\u0087"):
+            asked = {"id": NEW, "common_name": name}
+            self.assertRefused(self.call("POST", "issuer-requests", asked), 400, "invalid_request")
+            self.assertFalse((self.state / "issuers" / NEW).exists())
+        self.ok("POST", "issuer-requests", {"id": NEW, "common_name": "\u00f4" * 32}, status=201)
+
     def test_withdrawn(self) -> None:
         self.ok("POST", "issuer-requests", {"id": NEW, "common_name": "Corp"}, status=201)
         self.ok("DELETE", f"issuer-requests/{NEW}", status=204)
