@@ -1,8 +1,12 @@
-"""The common name of a subject: what fits into one (RFC 5280 appendix A.1, ub-common-name)."""
+"""The common name of a subject: what fits into one.
+
+RFC 5280 appendix A.1 has 64 characters at most (ub-common-name); cryptography, which makes the names, 64 octets of
+UTF-8, which are never more characters.
+"""
 
 from __future__ import annotations
 
-MAX_COMMON_NAME = 64  # octets in UTF-8, as cryptography and other checkers count ub-common-name
+MAX_COMMON_NAME = 64  # octets in UTF-8
 
 
 def is_common_name(text: str) -> bool:

@@ -26,7 +26,7 @@ def request(
     paths = Files.under(directory)
     with files.reporting(directory), files.locked(directory):
         if not paths.issuing.exists():
-            return offline.request(offline.ensured_key(paths.issuing_key, algorithm, passphrase), common_name)
+            return offline.first_request(paths.issuing_key, common_name, algorithm, passphrase)
         standing = files.read_certificates(paths.issuing)[0]
         key = files.read_key(paths.issuing_key, passphrase)
     return offline.request(key, chains.common_name(standing))

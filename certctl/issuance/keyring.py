@@ -36,8 +36,8 @@ class KeyDirectory:
         place = self._place(issuer_id)
         with files.reporting(self._state), files.locked(self._state):
             place.mkdir(mode=0o700, parents=True, exist_ok=True)
-            key = offline.ensured_key(place / KEY, algorithm, self._passphrase)
-        return offline.request(key, common_name).public_bytes(Encoding.DER)
+            made = offline.first_request(place / KEY, common_name, algorithm, self._passphrase)
+        return made.public_bytes(Encoding.DER)
 
     def wrong(self, issuer_id: str, certificate: bytes) -> str | None:
         """A sentence if the key that lies here is another's; None if it is the right one, or if there is none."""

@@ -90,6 +90,17 @@ def algorithm_of(key: SigningKey) -> str:
     return f"ecdsa-p{key.curve.key_size}"
 
 
+def first_request(
+    path: Path, common_name: str, algorithm: str, passphrase: Passphrase | None
+) -> x509.CertificateSigningRequest:
+    """Make the key of a file if there is none, and return a CSR; only under the directory's lock.
+
+    Raises IssuerError; for a name that no certificate can have before there is a key.
+    """
+    hierarchy.check_name(common_name)
+    return request(ensured_key(path, algorithm, passphrase), common_name)
+
+
 def request(key: SigningKey, common_name: str) -> x509.CertificateSigningRequest:
     """Return the request of an issuing CA: its name and its key, and nothing that the CA above has to obey."""
     hierarchy.check_name(common_name)

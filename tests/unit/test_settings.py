@@ -119,6 +119,8 @@ BAD = (
     ("DATABASE_URL", "sqlite:///"),
     ("DATABASE_URL", "/var/lib/certctl.sqlite"),
     ("CA_COMMON_NAME", "c" * 65),
+    ("CA_COMMON_NAME", "ü" * 33),
+    ("CA_COMMON_NAME", "\udc80"),
     ("CA_ACCEPT", "0a" * 31),
     ("CA_COMMON_NAME", "a\x07b"),
     ("ACME_SERVER_ENABLED", "on"),
